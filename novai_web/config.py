@@ -1,0 +1,126 @@
+"""Every setting NOVAI has: its default, its type and its meaning on one line, read once."""
+
+import secrets
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEGABYTE = 1024 * 1024
+GIGABYTE = 1024 * MEGABYTE
+
+
+def _named(*names: str) -> AliasChoices:
+    """A setting that keeps a name the world already knows, such as DATABASE_URL."""
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """Read from the environment and from `.env`; names are `NOVAI_` + the field unless they say otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NOVAI_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    # Where things are
+    data: Path = Field(Path("data"), description="Folder of the embedded servers, local files and scratch.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the web server.")
+    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    public_url: str = Field("", description="Address people reach this installation at; sets Secure cookies if https.")
+    database_url: str = Field("", validation_alias=_named("DATABASE_URL"), description="Postgres; empty: the embedded one.")
+    redis_url: str = Field("", validation_alias=_named("REDIS_URL"), description="Redis; empty: the embedded one.")
+    supabase_url: str = Field("", validation_alias=_named("SUPABASE_URL"), description="Supabase project; empty: files on local disk.")
+    supabase_key: SecretStr = Field(SecretStr(""), validation_alias=_named("SUPABASE_SERVICE_ROLE_KEY"), description="Its service role key.")
+    supabase_bucket: str = Field("novai", validation_alias=_named("SUPABASE_BUCKET"), description="Bucket for all files; made if missing.")
+    secret_key: SecretStr = Field(SecretStr(""), validation_alias=_named("SECRET_KEY"), description="Signs sessions and tokens; empty: kept in the data folder.")
+    log_format: Literal["plain", "json"] = Field("plain", description="How log lines are written.")
+    proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front of the web server.")
+
+    # People
+    sign_up: Literal["open", "closed"] = Field("closed", description="Who may make an account after the first.")
+    access_token_seconds: int = Field(900, ge=60, description="Life of an API access token.")
+    refresh_token_days: int = Field(30, ge=1, description="Life of an API refresh token.")
+    sign_in_limit: str = Field("5 per 15 minutes", description="Failed or new sign-ins and sign-ups, per address and per e-mail.")
+    api_limit: str = Field("100 per 15 minutes", description="API requests of one account that change something or read a list.")
+
+    # Credits
+    starting_credits: int = Field(1000, ge=0, description="Granted to the first administrator.")
+    sign_up_credits: int = Field(0, ge=0, description="Granted to everyone who signs up later.")
+    account_daily_credits: int = Field(1000, ge=0, description="What one account may spend a day.")
+    daily_cost_limit_cents: int = Field(10_000, ge=0, validation_alias=_named("DAILY_COST_LIMIT_CENTS"), description="What the whole installation may spend a day.")
+    variants_price_credits: int = Field(0, ge=0, description="Credits for one variant.")
+
+    # Library
+    upload_bytes_max: int = Field(2 * GIGABYTE, ge=1, description="Largest file accepted.")
+    account_bytes_max: int = Field(200 * GIGABYTE, ge=1, description="Storage one account may fill.")
+    disk_free_bytes_min: int = Field(GIGABYTE, ge=0, description="Below this much free disk, uploads and jobs are refused.")
+    media_seconds_max: int = Field(2 * 3600, ge=1, description="Longest video or audio accepted.")
+    image_pixels_max: int = Field(64_000_000, ge=1, description="Largest picture accepted, in pixels.")
+    trash_days: int = Field(30, ge=0, description="How long deleted things can be restored.")
+    batch_hours: int = Field(24, ge=1, description="How long a batch's outputs live unless kept.")
+    variants_max: int = Field(2000, ge=1, description="Most variants in one batch.")
+
+    # Workers
+    cpu_workers: int = Field(0, ge=0, description="Worker processes for rendering; 0: one per core.")
+    io_workers: int = Field(2, ge=1, description="Worker processes for uploads and vendors.")
+    lease_seconds: int = Field(60, ge=2, description="A job whose worker is silent this long is taken over.")
+    render_memory_bytes: int = Field(6 * GIGABYTE, ge=256 * MEGABYTE, description="Address space a media process may use.")
+
+    @model_validator(mode="after")
+    def _supabase_needs_its_key(self) -> Self:
+        if self.supabase_url and not self.supabase_key.get_secret_value():
+            raise ValueError("SUPABASE_URL is set but SUPABASE_SERVICE_ROLE_KEY is not: set both, or neither")
+        return self
+
+    @classmethod
+    def read(cls, **given: object) -> Self:
+        """The settings of this process. Ends the process with the remedy when one is wrong."""
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise SystemExit(_remedy(error)) from None
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        return self.lease_seconds / 4
+
+    @property
+    def files_folder(self) -> Path:
+        return self.data.absolute() / "files"
+
+    @property
+    def scratch_folder(self) -> Path:
+        return self.data.absolute() / "scratch"
+
+    @property
+    def uploads_folder(self) -> Path:
+        return self.data.absolute() / "uploads"
+
+    @cached_property
+    def secret(self) -> str:
+        """The signing key: the setting, or one made at the first start and kept in the data folder."""
+        return self.secret_key.get_secret_value() or _kept_secret(self.data / "secret_key")
+
+
+def _kept_secret(path: Path) -> str:
+    """Several processes may start at once on an empty folder; the first complete file wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        with NamedTemporaryFile("w", dir=path.parent) as file:  # made with mode 0600
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            with suppress(FileExistsError):
+                path.hardlink_to(file.name)
+    return path.read_text().strip()
+
+
+def _remedy(error: ValidationError) -> str:
+    lines = ["NOVAI cannot start: a setting is wrong."]
+    for problem in error.errors():
+        field = ".".join(str(part) for part in problem["loc"]) or "settings"
+        lines.append(f"  {field.upper()}: {problem['msg']}")
+    return "\n".join([*lines, "Mend it in the environment or in .env, then start again."])
