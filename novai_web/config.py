@@ -44,8 +44,12 @@ class Settings(BaseSettings):
     sign_up: Literal["open", "closed"] = Field("closed", description="Who may make an account after the first.")
     access_token_seconds: int = Field(900, ge=60, description="Life of an API access token.")
     refresh_token_days: int = Field(30, ge=1, description="Life of an API refresh token.")
+    password_rounds: int = Field(3, ge=1, description="Passes of Argon2id over its memory for one password.")
+    password_memory_kib: int = Field(65_536, ge=32, description="Memory of Argon2id for one password, in KiB.")
     sign_in_limit: str = Field("5 per 15 minutes", description="Failed or new sign-ins and sign-ups, per address and per e-mail.")
-    api_limit: str = Field("100 per 15 minutes", description="API requests of one account that change something or read a list.")
+    api_limit: str = Field("100 per 15 minutes", description="API requests of one account that start or change something.")
+    read_limit: str = Field("600 per minute", description="API requests of one account that only read.")
+    upload_limit: str = Field("1000 per 15 minutes", description="Files one account may send; the parts of one file count once.")
 
     # Credits
     starting_credits: int = Field(1000, ge=0, description="Granted to the first administrator.")
@@ -99,6 +103,11 @@ class Settings(BaseSettings):
     @property
     def uploads_folder(self) -> Path:
         return self.data.absolute() / "uploads"
+
+    @property
+    def arriving_folder(self) -> Path:
+        """Files that come in whole with a form; on the disk of the store, so that keeping one is a rename."""
+        return self.data.absolute() / "arriving"
 
     @cached_property
     def secret(self) -> str:

@@ -1,0 +1,47 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test quick check lint format lock assets bench
+PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist worksteal
+
+help:  ## Print this list.
+	@sed -n 's/^\([a-z]*\):.*##\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+run:  ## Install what is missing, start everything on this machine, and print the address when it is ready.
+	@bin/install
+	@exec .venv/bin/python -m novai_web.embedded --with-parent
+
+test:  ## Install what the tests need and run every one, on all cores.
+	@bin/system-packages
+	@bin/install dev
+	$(PYTEST)
+
+quick:  ## Run the tests that take less than about ten seconds each.
+	@bin/install dev
+	$(PYTEST) -m "not slow"
+
+check: lint test  ## Do all that CI does: the linters, the types, the import rules, every test.
+
+lint:  ## Check style, formatting, types, and who imports whom.
+	@bin/install dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+format:  ## Format the code and mend what the linter can mend by itself.
+	@bin/install dev
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+lock:  ## Write the lock files anew from requirements.in and requirements-dev.in, with the newest allowed versions.
+	@bin/install dev
+	cd bin && echo uv | ../.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --output-file uv.txt -
+	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --output-file requirements.txt requirements.in
+	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --output-file requirements-dev.txt requirements-dev.in
+
+assets:  ## Build static/dist from assets/ with npm; the result is committed, so that nothing else needs Node.
+	npm ci --no-fund --no-audit
+	npm run build
+
+bench:  ## Measure variants a second against one FFmpeg process per variant, side by side.
+	@bin/install dev
+	.venv/bin/python bench/variants.py

@@ -1,0 +1,51 @@
+// <dialog>s: opened by data-opens="id", closed by data-closes, Escape or a click on the backdrop.
+export function open(id) {
+  const dialog = document.getElementById(id);
+  if (!dialog || dialog.open) return;
+  dialog.showModal();
+  const body = dialog.querySelector('[hx-trigger~="queue:open"]');
+  if (body) htmx.trigger(body, "queue:open");
+}
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  if (opener && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    open(opener.dataset.opens);
+  }
+  if (event.target.closest("[data-closes]")) event.target.closest("dialog")?.close();
+  if (event.target.tagName === "DIALOG" && event.target.open && outside(event)) event.target.close();
+});
+
+function outside(event) {
+  const box = event.target.getBoundingClientRect();
+  const { clientX: x, clientY: y } = event;
+  return (x || y) && (x < box.left || x > box.right || y < box.top || y > box.bottom);
+}
+
+let waiting = null;
+
+/** Asks before what cannot be undone; only for forms that say data-confirm. */
+document.addEventListener(
+  "submit",
+  (event) => {
+    const form = event.target;
+    if (!form.dataset.confirm || form.dataset.confirmed) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    waiting = { form, submitter: event.submitter };
+    const dialog = document.getElementById("confirm");
+    dialog.querySelector("[data-confirm-text]").textContent = form.dataset.confirm;
+    dialog.querySelector("[data-confirm-yes]").textContent = form.dataset.confirmLabel ?? "Yes";
+    dialog.showModal();
+  },
+  true,
+);
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-confirm-yes]") || !waiting) return;
+  document.getElementById("confirm").close();
+  waiting.form.dataset.confirmed = "yes";
+  waiting.form.requestSubmit(waiting.submitter);
+  delete waiting.form.dataset.confirmed;
+  waiting = null;
+});

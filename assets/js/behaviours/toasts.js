@@ -1,0 +1,39 @@
+// Toasts leave after ten seconds unless somebody is reading them; a failed request becomes one.
+const LIFE_MS = 10_000;
+const toasts = document.getElementById("toasts");
+
+function arm(toast) {
+  if (toast.dataset.armed) return;
+  toast.dataset.armed = "yes";
+  let timer = setTimeout(() => toast.remove(), LIFE_MS);
+  toast.addEventListener("pointerenter", () => clearTimeout(timer));
+  toast.addEventListener("focusin", () => clearTimeout(timer));
+  toast.addEventListener("pointerleave", () => (timer = setTimeout(() => toast.remove(), LIFE_MS / 2)));
+}
+
+function armAll() {
+  for (const toast of document.querySelectorAll("[data-toast]")) arm(toast);
+}
+
+export function say(text, tone = "info") {
+  const toast = document.createElement("div");
+  toast.className = "toast";
+  toast.dataset.tone = tone;
+  toast.dataset.toast = "";
+  toast.append(Object.assign(document.createElement("p"), { textContent: text }));
+  toasts.append(toast);
+  arm(toast);
+}
+
+new MutationObserver(armAll).observe(document.querySelector(".toasts"), { childList: true, subtree: true });
+armAll();
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-dismiss]")) event.target.closest("[data-toast]")?.remove();
+});
+
+document.addEventListener("htmx:error", (event) => {
+  const source = event.detail.ctx?.sourceElement;
+  if (source?.id === "live-source" || event.detail.error?.name === "AbortError") return;
+  say("NOVAI did not answer. Nothing was changed; try again in a moment.", "failed");
+});

@@ -1,0 +1,13 @@
+"""The JSON door: everything the pages do, under /api/v1."""
+
+from flask import Flask
+
+from novai_web.api import auth
+from novai_web.api.door import Door
+
+DOORS: tuple[Door, ...] = (auth.door,)
+
+
+def register(app: Flask) -> None:
+    for door in DOORS:
+        app.register_blueprint(door.blueprint)

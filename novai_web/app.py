@@ -1,0 +1,38 @@
+"""The web process. create_app() is the one place where all the parts meet."""
+
+from pathlib import Path
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+
+from novai_web import api, cli, db, logs, pages, queue
+from novai_web.api.errors import problem
+from novai_web.config import Settings
+from novai_web.pages.errors import say
+from novai_web.web import errors, limits, safety, who
+
+ROOT = Path(__file__).parent.parent
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    settings = settings or Settings.read()
+    logs.start(settings)
+    app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=None)
+    app.extensions["novai_settings"] = settings
+    db.connect(app, settings)
+    db.migrations(app, ROOT / "migrations")
+    queue.connect(settings)
+    safety.register(app, settings)
+    limits.register(app, settings)
+    who.register(app)
+    pages.register(app)
+    api.register(app)
+    cli.register(app)
+    app.register_error_handler(Exception, _translate)
+    return app
+
+
+def _translate(error: Exception) -> ResponseReturnValue:
+    """One shape of error a door, whatever went wrong and wherever."""
+    found = errors.ours(error)
+    return problem(found) if request.path.startswith("/api/") else say(found)

@@ -1,0 +1,99 @@
+"""The database: its session, its transactions, and what may wait for a commit."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Text, func
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, scoped_session
+from sqlalchemy.sql.functions import Function
+
+from novai_web.config import Settings
+
+Json = dict[str, Any]
+Id = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]
+
+
+class Base(DeclarativeBase):
+    """What every table shares: text without a length, times with a zone, JSON as JSONB, named constraints."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        int: BigInteger,
+        str: Text,
+        datetime: DateTime(timezone=True),
+        Json: JSONB,
+        list[str]: ARRAY(Text),
+    }
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": False})
+session: scoped_session[Session] = db.session  # type: ignore[assignment]
+
+
+def connect(app: Flask, settings: Settings) -> None:
+    """Give `app` its database. UTC everywhere, and no statement or lock may wait for ever."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+        "pool_pre_ping": True,
+        "pool_size": 10,
+        "max_overflow": 10,
+        "pool_timeout": 10,
+        "connect_args": {
+            "connect_timeout": 5,
+            "options": "-c timezone=UTC -c statement_timeout=60s -c lock_timeout=20s "
+            "-c idle_in_transaction_session_timeout=120s",
+        },
+    }
+    db.init_app(app)
+
+
+def bare_app(settings: Settings) -> Flask:
+    """An application that knows the database and nothing of HTTP: what workers and the dispatcher stand on."""
+    app = Flask("novai")
+    connect(app, settings)
+    return app
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """Commit on the way out, roll back if anything is raised. Only doors and `jobs` open one."""
+    current = session()
+    try:
+        yield current
+        current.commit()
+    except BaseException:
+        current.info.pop("after_commit", None)
+        current.rollback()
+        raise
+    for call in current.info.pop("after_commit", []):
+        call()
+
+
+def after_commit(call: Callable[[], object]) -> None:
+    """Run `call` once what we have written is visible to others, and never if it is not."""
+    session().info.setdefault("after_commit", []).append(call)
+
+
+def now() -> Function[datetime]:
+    """The database's clock, the only one that rules leases, expiry and days."""
+    return func.clock_timestamp(type_=DateTime(timezone=True))
+
+
+def migrations(app: Flask, folder: Path) -> None:
+    """Let `flask db` find the migrations of this database."""
+    Migrate(app, db, directory=str(folder), compare_type=True)

@@ -1,0 +1,52 @@
+"""How a stored picture must be turned to be seen upright, from its display matrix."""
+
+import struct
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+from av.sidedata.sidedata import Type
+
+# (a, b, c, d) of the matrix: a stored point (x, y) is shown at (a·x + c·y, b·x + d·y). The filters are libav's.
+_TURNS: dict[tuple[int, int, int, int], tuple[int, tuple[str, ...]]] = {
+    (1, 0, 0, 1): (0, ()),
+    (-1, 0, 0, -1): (180, ("hflip", "vflip")),
+    (-1, 0, 0, 1): (0, ("hflip",)),
+    (1, 0, 0, -1): (180, ("vflip",)),
+    (0, 1, -1, 0): (90, ("transpose=clock",)),
+    (0, -1, 1, 0): (270, ("transpose=cclock",)),
+    (0, 1, 1, 0): (90, ("transpose=cclock_flip",)),
+    (0, -1, -1, 0): (270, ("transpose=clock_flip",)),
+}
+
+
+class Turn(NamedTuple):
+    """Degrees clockwise, and the filters that do it."""
+
+    degrees: int
+    filters: tuple[str, ...]
+
+
+def turn_of(frame: av.VideoFrame) -> Turn:
+    """Angles between the quarters are shown as the nearest quarter."""
+    for side_data in frame.side_data:
+        if side_data.type == Type.DISPLAYMATRIX:
+            a, b, _, c, d = struct.unpack("<5i", bytes(side_data)[:20])
+            return Turn(*_TURNS[_nearest(a, b, c, d)])
+    return Turn(0, ())
+
+
+def _nearest(a: int, b: int, c: int, d: int) -> tuple[int, int, int, int]:
+    def sign(x: int) -> int:
+        return (x > 0) - (x < 0)
+
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return sign(a) or 1, 0, 0, sign(d) or 1
+    return 0, sign(b), sign(c), 0
+
+
+def displayed_size(width: int, height: int, sample_aspect: Fraction | None, degrees: int) -> tuple[int, int]:
+    """Upright size with square pixels; narrow pixels are widened, wide ones too, so that no line is lost."""
+    if sample_aspect and sample_aspect > 0 and sample_aspect != 1:
+        width = max(1, round(width * sample_aspect))
+    return (height, width) if degrees in (90, 270) else (width, height)

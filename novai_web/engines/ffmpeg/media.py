@@ -1,0 +1,89 @@
+"""What is known about a media file, and the limits under which it is read."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from novai_web.config import Settings
+
+GIGABYTE = 1024**3
+
+Kind = Literal["video", "audio", "image"]
+
+
+class _Json:
+    """Frozen dataclasses of plain values, to and from JSON; unknown keys are ignored, so that old rows can be read."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Self:
+        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Media(_Json):
+    """One file as its bytes say. Width and height are as displayed: upright, with square pixels."""
+
+    kind: Kind
+    container: str  # mp4, mov, mkv, webm, mp3, wav, m4a, aac, flac, ogg, jpeg, png, webp
+    mime: str
+    extension: str  # with the dot
+    duration_seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+    frames: int | None = None
+    variable_frame_rate: bool = False
+    codec: str | None = None  # of the video or image; of the sound where there is only sound
+    pixel_format: str | None = None
+    rotation: int = 0  # degrees clockwise that a player turns the stored picture
+    upright: bool = True  # stored as displayed: not turned, not mirrored, square pixels
+    high_dynamic_range: bool = False
+    has_audio: bool = False
+    audio_codec: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    bit_rate: int | None = None
+
+
+@dataclass(frozen=True)
+class Checked(_Json):
+    """What was found when a finished variant was read back."""
+
+    sha256: str
+    size_bytes: int
+    media: Media
+    frames: int
+    peak_dbfs: float | None = None  # of the sound, if there is any
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Self:
+        return super().from_json({**given, "media": Media.from_json(given["media"])})
+
+
+@dataclass(frozen=True)
+class Limits(_Json):
+    """Bounds of one child process and of what it may be asked to read."""
+
+    media_seconds_max: float = 2 * 3600
+    image_pixels_max: int = 64_000_000
+    frame_pixels_max: int = 8192 * 4352  # 8K, in either direction
+    streams_max: int = 32
+    memory_bytes_max: int = 6 * GIGABYTE  # address space
+    file_bytes_max: int = 16 * GIGABYTE  # largest file the child may write
+    open_files_max: int = 256
+    probe_seconds_max: float = 60
+    preview_seconds_max: float = 120
+    silence_seconds_max: float = 180  # a render that says nothing for so long is stuck
+    render_seconds_max: float = 6 * 3600
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        return cls(
+            media_seconds_max=settings.media_seconds_max,
+            image_pixels_max=settings.image_pixels_max,
+            memory_bytes_max=settings.render_memory_bytes,
+        )

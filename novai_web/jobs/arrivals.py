@@ -1,0 +1,53 @@
+"""The last step of every upload, whichever door it came through: stored, in the library, and being looked at."""
+
+from dataclasses import dataclass
+
+from novai_web.config import Settings
+from novai_web.db import transaction
+from novai_web.engines.store import Store
+from novai_web.engines.store.parts import Finished
+from novai_web.errors import InvalidInput, UnusableMedia
+from novai_web.jobs.submitting import submit_internal
+from novai_web.library import files, uploads
+from novai_web.library.models import Asset, Upload
+from novai_web.library.sniffing import Sniffed
+from novai_web.tools import preparing
+
+
+@dataclass(frozen=True)
+class Received:
+    """The asset an upload ended in, and whether it was in the library already."""
+
+    asset: Asset
+    is_duplicate: bool
+
+
+def receive(upload: Upload, finished: Finished, store: Store, settings: Settings) -> Received:
+    """Turn a whole file into an asset. May be repeated after a crash anywhere: it goes on where it stopped.
+
+    Opens its own transactions, because a large file may take longer to store than a transaction should live.
+    Raises UnusableMedia or InvalidInput when the file is refused: then nothing of it is kept.
+    """
+    try:
+        found = uploads.inspect(upload, finished)
+        with transaction():
+            linked = uploads.link(upload, finished.sha256)
+            reserved_id = None if linked else uploads.reserve(upload)
+    except (UnusableMedia, InvalidInput):
+        with transaction():
+            uploads.forget(upload)
+        uploads.partial(upload, settings).discard()
+        raise
+    received = Received(linked, True) if linked else _store(upload, finished, found, reserved_id or 0, store)
+    uploads.partial(upload, settings).discard()
+    return received
+
+
+def _store(upload: Upload, finished: Finished, found: Sniffed, asset_id: int, store: Store) -> Received:
+    key = files.key(asset_id, "original", found.extension)
+    store.put(key, finished.path, found.mime)
+    with transaction():
+        asset, is_new = uploads.settle(upload, finished, found, key)
+        if is_new:
+            submit_internal(asset.account_id, preparing.tool, {"asset_id": asset.id})
+    return Received(asset, not is_new)

@@ -1,0 +1,216 @@
+"""A batch as a person sees it: how far it is, what it delivered, how long that will live."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, func, select, update
+
+from novai_web.accounts import Account
+from novai_web.config import Settings
+from novai_web.db import now, session
+from novai_web.jobs.models import OPEN, Batch, Job, Output, State
+from novai_web.jobs.submitting import Submitted, submit
+from novai_web.library.models import Asset
+
+LISTED = 30
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a batch stands, in numbers of outputs."""
+
+    batch: Batch
+    done: int
+    failed: int
+    expired: int
+    pending: int
+    open_jobs: int
+    running_jobs: int
+    cancelled_jobs: int
+    cancelling_jobs: int
+    started: float
+    held: int
+    charged: int
+    started_at: datetime | None
+    expires_at: datetime | None
+
+    @property
+    def total(self) -> int:
+        return self.batch.promised
+
+    @property
+    def is_over(self) -> bool:
+        return self.open_jobs == 0
+
+    @property
+    def status(self) -> str:
+        if self.open_jobs:
+            if self.cancelling_jobs == self.open_jobs:
+                return "cancelling"
+            return State.RUNNING if self.running_jobs or self.done else State.QUEUED
+        if self.is_expired:
+            return "expired"
+        if self.done:
+            return "partly" if self.failed else State.SUCCEEDED
+        return State.CANCELLED if self.cancelled_jobs else State.FAILED
+
+    @property
+    def progress(self) -> float:
+        """The share of outputs that are settled, with what running jobs have done of theirs: 0 to 1."""
+        if self.is_over:
+            return 1.0
+        return min(self.started / self.total, 0.999) if self.total else 0.0
+
+    @property
+    def percent(self) -> int:
+        return int(self.progress * 100)
+
+    @property
+    def can_retry(self) -> bool:
+        return self.failed > 0
+
+    @property
+    def can_keep(self) -> bool:
+        return self.done > 0 and self.expires_at is not None
+
+    @property
+    def is_kept(self) -> bool:
+        return self.batch.kept_at is not None
+
+    @property
+    def is_expired(self) -> bool:
+        return self.is_over and self.done == 0 and self.expired > 0
+
+    @property
+    def can_rebuild(self) -> bool:
+        return self.is_over
+
+    @property
+    def has_files(self) -> bool:
+        return self.done > 0
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """About how long it still takes, if it goes on as it did."""
+        if self.is_over or self.started_at is None or self.progress < 0.02:
+            return None
+        elapsed = (datetime.now(UTC) - self.started_at).total_seconds()
+        return max(0.0, elapsed * (1 - self.progress) / self.progress)
+
+
+def summaries(batches: Sequence[Batch]) -> list[Summary]:
+    """The numbers of many batches, in two queries."""
+    ids = [batch.id for batch in batches]
+    outputs = {row.batch_id: row for row in session.execute(_counted_outputs(ids))}
+    jobs = {row.batch_id: row for row in session.execute(_counted_jobs(ids))}
+    found = []
+    for batch in batches:
+        out, job = outputs.get(batch.id), jobs[batch.id]
+        found.append(
+            Summary(
+                batch=batch,
+                done=out.done if out else 0,
+                failed=out.failed if out else 0,
+                expired=out.expired if out else 0,
+                pending=out.pending if out else 0,
+                open_jobs=job.open,
+                running_jobs=job.running,
+                cancelled_jobs=job.cancelled,
+                cancelling_jobs=job.cancelling,
+                started=float(job.started or 0),
+                held=job.held or 0,
+                charged=job.charged or 0,
+                started_at=job.started_at,
+                expires_at=out.expires_at if out else None,
+            )
+        )
+    return found
+
+
+def summary(batch: Batch) -> Summary:
+    return summaries([batch])[0]
+
+
+def _counted_outputs(ids: Sequence[int]) -> Select[Any]:
+    def counted(state: str) -> ColumnElement[int]:
+        return func.count().filter(Output.state == state).label(state)
+
+    return (
+        select(
+            Output.batch_id,
+            *(counted(state) for state in ("done", "failed", "expired", "pending")),
+            func.min(Asset.expires_at).label("expires_at"),
+        )
+        .outerjoin(Asset, Asset.id == Output.asset_id)
+        .where(Output.batch_id.in_(ids))
+        .group_by(Output.batch_id)
+    )
+
+
+def _counted_jobs(ids: Sequence[int]) -> Select[Any]:
+    is_open = Job.state.in_(OPEN)
+    share = case((is_open, Job.progress * Job.promised), else_=Job.promised)
+    retried = select(Job.retry_of_id).where(Job.retry_of_id.is_not(None))
+    return (
+        select(
+            Job.batch_id,
+            func.count().filter(is_open).label("open"),
+            func.count().filter(Job.state == State.RUNNING).label("running"),
+            func.count().filter(Job.state == State.CANCELLED).label("cancelled"),
+            func.count().filter(is_open & Job.cancel_requested_at.is_not(None)).label("cancelling"),
+            func.sum(case((Job.id.in_(retried), Job.delivered), else_=share)).label("started"),
+            func.sum(case((is_open, Job.price), else_=0)).label("held"),
+            func.sum(Job.charged).label("charged"),
+            func.min(Job.started_at).label("started_at"),
+        )
+        .where(Job.batch_id.in_(ids))
+        .group_by(Job.batch_id)
+    )
+
+
+def recent(account_id: int, *, before: int | None = None, limit: int = LISTED) -> list[Summary]:
+    """Batches, newest first; those before the id `before` for the next page."""
+    query = select(Batch).where(Batch.account_id == account_id).order_by(Batch.id.desc()).limit(limit)
+    return summaries(session.scalars(query.where(Batch.id < before) if before else query).all())
+
+
+def active(account_id: int) -> list[Summary]:
+    """Batches with a job that is not over, newest first."""
+    running = select(Job.batch_id).where(Job.account_id == account_id, Job.state.in_(OPEN), Job.batch_id.is_not(None))
+    return summaries(
+        session.scalars(
+            select(Batch).where(Batch.id.in_(running)).order_by(Batch.id.desc()).limit(LISTED)
+        ).all()
+    )
+
+
+def keep(batch: Batch, numbers: Sequence[int] | None = None) -> int:
+    """Move what this batch delivered, or the outputs of these numbers, into the library for good.
+
+    Returns how many that were; keeping what is kept counts nothing.
+    """
+    mine = select(Output.asset_id).where(Output.batch_id == batch.id, Output.asset_id.is_not(None))
+    if numbers is not None:
+        mine = mine.where(Output.n.in_(numbers))
+    kept = session.execute(
+        update(Asset)
+        .where(Asset.id.in_(mine), Asset.expires_at.is_not(None), Asset.deleting_at.is_(None))
+        .values(expires_at=None)
+        .returning(Asset.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    if kept:
+        batch.kept_at = session.scalar(select(now()))
+        session.flush()
+    return len(kept)
+
+
+def rebuild(account: Account, batch: Batch, settings: Settings, *, key: str | None = None) -> Submitted:
+    """The same input once more, as a new batch with its own hold."""
+    made = submit(account, batch.tool, batch.input, settings, key=key)
+    assert made.batch is not None, "only tools that split make batches"
+    made.batch.rebuilt_from_id = batch.id
+    session.flush()
+    return made

@@ -1,0 +1,177 @@
+"""The bench a running step works at: its folder, its notes, its word about progress, what it hands over."""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, insert, select
+
+from novai_web.config import Settings
+from novai_web.db import now, session, transaction
+from novai_web.engines.store import Store
+from novai_web.errors import Interrupted, ToolFailed
+from novai_web.jobs.leases import Lease
+from novai_web.jobs.models import Job, Output
+from novai_web.library.models import Asset, Hook, Source
+from novai_web.tools.tool import Made, Promise
+
+# A card is drawn at most this often; writing progress more often would tell nobody anything.
+SECONDS_BETWEEN_WORDS = 0.7
+
+
+class Waiting(Interrupted):
+    """The step asked to be called again later."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+class Bench:
+    """`Work`, as a step of one lease of one job sees it. Every write carries the lease."""
+
+    def __init__(self, job: Job, lease: Lease, store: Store, settings: Settings) -> None:
+        self.job, self.lease, self.store, self.settings = job, lease, store, settings
+        self.notes: dict[str, Any] = dict(job.notes)
+        self.folder = settings.scratch_folder / f"job-{lease.job_id}-{lease.token}"
+        self.promises: Sequence[Promise] = _pending(job)
+        self._step = job.step
+        self._spoke_at = 0.0
+        self._stop: Interrupted | None = None
+
+    def __enter__(self) -> "Bench":
+        for left in self.folder.parent.glob(f"job-{self.lease.job_id}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def stop(self, why: Interrupted) -> None:
+        """Said from another thread; heard at the next word about progress."""
+        self._stop = self._stop or why
+
+    def progress(self, done: float) -> None:
+        """Say how far this step is, 0 to 1. Raises Interrupted if the work must stop."""
+        if self._stop:
+            raise self._stop
+        if time.monotonic() - self._spoke_at < SECONDS_BETWEEN_WORDS:
+            return
+        self._spoke_at = time.monotonic()
+        self.write(lambda: self.lease.write(progress=func.greatest(Job.progress, self._overall(done))))
+
+    def _overall(self, done: float) -> float:
+        weights = [step.weight for step in self.job.tool.steps]
+        behind = sum(weights[: self._step])
+        share = (behind + weights[self._step] * min(max(done, 0.0), 1.0)) / sum(weights)
+        return min(share, 0.999)
+
+    def write(self, change: Callable[[], None]) -> None:
+        """Run `change` in one transaction that holds only if the lease does."""
+        with transaction():
+            self.lease.write()
+            change()
+
+    def finish_step(self) -> None:
+        """Checkpoint: a new lease starts at the step after this one."""
+        self._step += 1
+        behind = sum(step.weight for step in self.job.tool.steps[: self._step])
+        share = min(behind / sum(step.weight for step in self.job.tool.steps), 0.999)
+        with transaction():
+            self.lease.write(
+                step=self._step, notes=self.notes, lost_attempts=0, progress=func.greatest(Job.progress, share)
+            )
+
+    def fetch(self, asset: Asset) -> Path:
+        """The asset's file on this machine, fetched once a lease. Read it only: it may be the stored file itself."""
+        assert asset.store_key is not None, "only ready assets are read"
+        path = self.folder / f"asset-{asset.id}{Path(asset.store_key).suffix}"
+        if not path.exists():
+            self.store.fetch(asset.store_key, path)
+        return path
+
+    def keep(self, path: Path, made: Made, *, n: int = 0) -> Asset:
+        """Deliver output `n`: durably stored first, then a row. A repeated step never delivers it twice."""
+        keys = self._put(path, made, n)
+        with transaction():
+            self.lease.write(lost_attempts=0)
+            output = session.scalars(select(Output).where(Output.job_id == self.job.id, Output.n == n)).one()
+            if output.asset_id is not None:
+                return session.get_one(Asset, output.asset_id)
+            asset = self._asset(path, made, keys)
+            output.asset_id, output.state, output.error = asset.id, "done", None
+            self.lease.write(delivered=Job.delivered + 1)
+            _write_lineage(asset, made)
+        self.promises = [promise for promise in self.promises if promise.n != n]
+        return asset
+
+    def _put(self, path: Path, made: Made, n: int) -> Mapping[str, str]:
+        base = f"jobs/{self.job.id}/{n}-{self.lease.token}"
+        keys = {"original": f"{base}{path.suffix}"}
+        self.store.put(keys["original"], path, made.mime)
+        for part, preview in made.previews.items():
+            keys[part] = f"{base}-{part}{preview.suffix}"
+            self.store.put(keys[part], preview, PREVIEW_TYPES[preview.suffix])
+        return keys
+
+    def _asset(self, path: Path, made: Made, keys: Mapping[str, str]) -> Asset:
+        lives = func.make_interval(0, 0, 0, 0, self.settings.batch_hours)
+        asset = Asset(
+            account_id=self.job.account_id,
+            kind=made.kind,
+            type=made.type,
+            name=made.name,
+            status="ready",
+            store_key=keys["original"],
+            previews={part: key for part, key in keys.items() if part != "original"},
+            mime=made.mime,
+            sha256=made.sha256,
+            size_bytes=path.stat().st_size,
+            media=made.media,
+            duration_seconds=made.media.get("duration_seconds"),
+            width=made.media.get("width"),
+            height=made.media.get("height"),
+            made_by_job_id=self.job.id,
+            made_by_tool=self.job.tool_slug,
+            recipe=made.recipe,
+            expires_at=session.scalar(select(now() + lives)) if self.job.batch_id else None,
+        )
+        session.add(asset)
+        session.flush()
+        return asset
+
+    def fail(self, n: int, reason: str) -> None:
+        """Say why output `n` will not be delivered by this job. The others go on."""
+        with transaction():
+            self.lease.write()
+            output = session.scalars(select(Output).where(Output.job_id == self.job.id, Output.n == n)).one()
+            output.state, output.error = "failed", reason
+        self.promises = [promise for promise in self.promises if promise.n != n]
+
+    def wait(self, seconds: float) -> None:
+        """End this slice; the step is called again later."""
+        raise Waiting(seconds)
+
+
+PREVIEW_TYPES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4"}
+
+
+def _pending(job: Job) -> list[Promise]:
+    rows = session.scalars(
+        select(Output).where(Output.job_id == job.id, Output.state == "pending").order_by(Output.n)
+    )
+    return [Promise(n=row.n, name=row.name, spec=row.spec) for row in rows]
+
+
+def _write_lineage(asset: Asset, made: Made) -> None:
+    for role, source in made.sources:
+        if isinstance(source, Hook):
+            row = {"hook_id": source.id, "label": source.text, "sha256": None}
+        elif isinstance(source, Asset):
+            row = {"source_id": source.id, "label": source.name, "sha256": source.sha256}
+        else:
+            raise ToolFailed(f"{type(source).__name__} cannot be a source of an asset.")
+        session.execute(insert(Source).values(asset_id=asset.id, role=role, **row))

@@ -1,0 +1,70 @@
+"""Deleting for good, in small transactions: what is half done after a crash is done again by the next run."""
+
+import time
+
+import structlog
+
+from novai_web.config import Settings
+from novai_web.db import session, transaction
+from novai_web.engines.store import Store
+from novai_web.engines.store.parts import abandoned
+from novai_web.errors import Conflict, StoreFailed
+from novai_web.library import expiry, uploads
+from novai_web.library.models import Upload
+
+log = structlog.get_logger()
+
+ABANDONED_SECONDS = 2 * uploads.LIFE.total_seconds()
+
+
+def clean_library(store: Store, settings: Settings) -> None:
+    """Delete what has expired, what was in the trash for too long, and uploads that came to nothing."""
+    with transaction():
+        expiry.mark(settings)
+    _delete_marked(store)
+    _delete_lapsed(store, settings)
+    _delete_strays(settings)
+
+
+def _delete_marked(store: Store) -> None:
+    last_id = 0
+    while True:
+        with transaction():
+            assets = expiry.marked(last_id)
+        if not assets:
+            return
+        last_id = assets[-1].id
+        erased = []
+        for asset in assets:
+            try:
+                expiry.erase(store, asset)
+            except StoreFailed as problem:
+                log.warning("asset_not_erased", asset_id=asset.id, problem=str(problem))
+                continue
+            erased.append(asset)
+        with transaction():
+            expiry.forget(erased)
+
+
+def _delete_lapsed(store: Store, settings: Settings) -> None:
+    with transaction():
+        lapsed = expiry.lapsed_uploads()
+    for upload in lapsed:
+        try:
+            with transaction():
+                expiry.erase_upload(store, upload, settings)
+                uploads.forget(upload)
+        except (Conflict, StoreFailed) as problem:  # somebody is writing to it, or the store is away: next time
+            log.warning("upload_not_erased", upload_id=upload.id, problem=str(problem))
+
+
+def _delete_strays(settings: Settings) -> None:
+    """Folders whose row never was committed, or is gone."""
+    for stray in abandoned(settings.uploads_folder, ABANDONED_SECONDS):
+        with transaction():
+            is_known = session.get(Upload, stray.upload_id) is not None
+        if not is_known:
+            stray.discard()
+    for path in settings.arriving_folder.glob("*"):  # of web processes that died while a form came in
+        if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            path.unlink(missing_ok=True)

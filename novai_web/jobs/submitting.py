@@ -1,0 +1,209 @@
+"""Submitting: one form becomes jobs, their holds and their bells, or nothing at all."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from novai_web import credits, queue
+from novai_web.accounts import Account
+from novai_web.config import Settings
+from novai_web.db import after_commit, session
+from novai_web.errors import IdempotencyMismatch, InvalidInput
+from novai_web.jobs.models import Batch, Job, Output, Submission
+from novai_web.library.assets import Library
+from novai_web.tools.tool import Input, Part, Promise, Reading, Tool
+
+KEY_CHARACTERS_MAX = 200
+
+
+@dataclass(frozen=True)
+class Submitted:
+    batch: Batch | None
+    jobs: Sequence[Job]
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a submit would do, without doing it."""
+
+    credits: int
+    outputs: int
+    jobs: int
+    seconds: float
+    bytes: int
+
+
+def reading(account: Account, settings: Settings) -> Reading:
+    return Reading(Library(account.id), settings)
+
+
+def quote(account: Account, tool: Tool, raw: Mapping[str, Any], settings: Settings) -> Quote:
+    """The price and size of an input, with no side effects. Raises InvalidInput."""
+    given = tool.input.read(raw, reading(account, settings))
+    estimate = tool.estimate(given, settings)
+    return Quote(
+        credits=tool.price(given, settings),
+        outputs=estimate.outputs,
+        jobs=len(_parts(tool, given, settings)),
+        seconds=estimate.seconds,
+        bytes=estimate.bytes,
+    )
+
+
+def submit(
+    account: Account, tool: Tool, raw: Mapping[str, Any], settings: Settings, *, key: str | None = None
+) -> Submitted:
+    """Jobs, holds and ledger entries in the caller's transaction; the bells ring once it is committed.
+
+    The same `key` with the same input answers with what the first submit made. Raises InvalidInput,
+    IdempotencyMismatch, NotEnoughCredits, DailyLimitReached: then there is no job, no hold and no bell.
+    """
+    if key:
+        earlier = _earlier(account, key, _fingerprint(tool, raw))
+        if earlier:
+            return earlier
+    given = tool.input.read(raw, reading(account, settings))
+    parts = _parts(tool, given, settings)
+    batch = _batch(account, tool, given, parts) if tool.split else None
+    prices = _shares(tool.price(given, settings), parts)
+    jobs = [_job(account, tool, part, batch, price) for part, price in zip(parts, prices, strict=True)]
+    session.add_all(jobs)
+    session.flush()
+    _promise(jobs, parts, batch)
+    for job in jobs:
+        credits.reserve(account, job.id, job.price, settings)
+    if key:
+        _remember(account, key, batch, jobs)
+    ring(jobs)
+    return Submitted(batch, jobs)
+
+
+def submit_internal(account_id: int, tool: Tool, raw: Mapping[str, Any]) -> Job:
+    """A job that NOVAI gives itself: no price, no promise, no card."""
+    job = Job(
+        account_id=account_id,
+        tool_slug=tool.slug,
+        title=tool.title,
+        queue=tool.queue,
+        input=dict(raw),
+        price=0,
+        promised=0,
+        notes={},
+        deadline_seconds=tool.deadline_seconds,
+    )
+    session.add(job)
+    session.flush()
+    ring([job])
+    return job
+
+
+def ring(jobs: Sequence[Job]) -> None:
+    """Ring for each of these once the caller's transaction is committed."""
+    bells = [(job.id, job.queue) for job in jobs]
+    after_commit(lambda: [queue.ring(job_id, queue=name) for job_id, name in bells])
+
+
+def _parts(tool: Tool, given: Input, settings: Settings) -> Sequence[Part]:
+    if tool.split:
+        return tool.split(given, settings)
+    return [Part(given, [Promise(n=0, name=tool.name(given) or tool.title)])]
+
+
+def _batch(account: Account, tool: Tool, given: Input, parts: Sequence[Part]) -> Batch:
+    batch = Batch(
+        account_id=account.id,
+        tool_slug=tool.slug,
+        title=tool.name(given) or tool.title,
+        input=given.model_dump(mode="json"),
+        promised=sum(len(part.promises) for part in parts),
+    )
+    session.add(batch)
+    session.flush()
+    return batch
+
+
+def _shares(price: int, parts: Sequence[Part]) -> list[int]:
+    """What each part holds of the price, by what it promises; together exactly the price."""
+    total = sum(len(part.promises) for part in parts)
+    shares, promised, given = [], 0, 0
+    for part in parts:
+        promised += len(part.promises)
+        shares.append(price * promised // total - given)
+        given += shares[-1]
+    return shares
+
+
+def _job(account: Account, tool: Tool, part: Part, batch: Batch | None, price: int) -> Job:
+    return Job(
+        account_id=account.id,
+        batch_id=batch.id if batch else None,
+        tool_slug=tool.slug,
+        title=tool.name(part.given) or tool.title,
+        queue=tool.queue,
+        input=part.given.model_dump(mode="json"),
+        price=price,
+        promised=len(part.promises),
+        notes={},
+        deadline_seconds=tool.deadline_seconds,
+    )
+
+
+def _promise(jobs: Sequence[Job], parts: Sequence[Part], batch: Batch | None) -> None:
+    rows = [
+        {
+            "job_id": job.id,
+            "batch_id": batch.id if batch else None,
+            "n": promise.n,
+            "name": promise.name,
+            "spec": promise.spec,
+            "state": "pending",
+        }
+        for job, part in zip(jobs, parts, strict=True)
+        for promise in part.promises
+    ]
+    if rows:
+        session.execute(insert(Output), rows)
+
+
+def _fingerprint(tool: Tool, raw: Mapping[str, Any]) -> str:
+    said = json.dumps([tool.slug, raw], sort_keys=True, default=str)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _earlier(account: Account, key: str, fingerprint: str) -> Submitted | None:
+    """Claim the key, or what it made before. A second submit with it waits here until the first is decided."""
+    if len(key) > KEY_CHARACTERS_MAX or not key.isprintable():
+        raise InvalidInput({"Idempotency-Key": f"Use at most {KEY_CHARACTERS_MAX} printable characters."})
+    claimed = session.scalar(
+        upsert(Submission)
+        .values(account_id=account.id, key=key, fingerprint=fingerprint)
+        .on_conflict_do_nothing()
+        .returning(Submission.key)
+    )
+    if claimed:
+        return None
+    known = session.scalars(
+        select(Submission).where(Submission.account_id == account.id, Submission.key == key)
+    ).one()
+    if known.fingerprint != fingerprint:
+        raise IdempotencyMismatch
+    return _made_by(known)
+
+
+def _made_by(known: Submission) -> Submitted:
+    if known.batch_id is None:
+        return Submitted(None, session.scalars(select(Job).where(Job.id == known.job_id)).all())
+    batch = session.get_one(Batch, known.batch_id)
+    return Submitted(batch, session.scalars(select(Job).where(Job.batch_id == batch.id).order_by(Job.id)).all())
+
+
+def _remember(account: Account, key: str, batch: Batch | None, jobs: Sequence[Job]) -> None:
+    known = session.get_one(Submission, (account.id, key))
+    known.batch_id = batch.id if batch else None
+    known.job_id = jobs[0].id if not batch else None
+    session.flush()

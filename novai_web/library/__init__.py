@@ -1,0 +1,1 @@
+"""The library: videos, audios, images, hooks and collections of one account."""

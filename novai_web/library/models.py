@@ -1,0 +1,201 @@
+"""What a person keeps: assets, hooks, collections, and where assets came from."""
+
+from datetime import datetime
+from typing import Literal, get_args
+
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from novai_web.db import Base, Id, Json
+
+Kind = Literal["video", "audio", "image"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def _among(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+_LIVE = text("trashed_at IS NULL AND deleting_at IS NULL")
+
+
+class Collection(Base):
+    """A named set of assets of one kind."""
+
+    __tablename__ = "collections"
+    __table_args__ = (
+        Index("uq_collections_name", "account_id", "kind", func.lower(text("name")), unique=True),
+        CheckConstraint(_among("kind", KINDS), name="kind"),
+    )
+
+    id: Mapped[Id]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    kind: Mapped[str]
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Asset(Base):
+    """One video, audio or image. `processing` until its file was looked at, then `ready` or `failed`."""
+
+    __tablename__ = "assets"
+    __table_args__ = (
+        CheckConstraint(_among("kind", KINDS), name="kind"),
+        CheckConstraint("type IN ('source', 'swapped', 'variant', 'generated')", name="type"),
+        CheckConstraint("status IN ('processing', 'ready', 'failed')", name="status"),
+        # The same bytes uploaded twice by one person are one asset.
+        Index(
+            "uq_assets_source_sha256",
+            "account_id",
+            "sha256",
+            unique=True,
+            postgresql_where=text("type = 'source' AND status <> 'failed' AND deleting_at IS NULL"),
+        ),
+        Index(
+            "ix_assets_list",
+            "account_id",
+            "kind",
+            "id",
+            postgresql_where=_LIVE,
+        ),
+        Index("ix_assets_name", "account_id", "kind", func.lower(text("name")), "id", postgresql_where=_LIVE),
+        Index("ix_assets_size", "account_id", "kind", "size_bytes", "id", postgresql_where=_LIVE),
+        Index(
+            "ix_assets_duration",
+            "account_id",
+            "kind",
+            text("coalesce(duration_seconds, -1)"),
+            "id",
+            postgresql_where=_LIVE,
+        ),
+        Index("ix_assets_trash", "account_id", "trashed_at", postgresql_where=text("trashed_at IS NOT NULL")),
+        Index("ix_assets_expiry", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+        Index("ix_assets_deleting", "deleting_at", postgresql_where=text("deleting_at IS NOT NULL")),
+        Index("ix_assets_tags", "tags", postgresql_using="gin"),
+    )
+
+    id: Mapped[Id]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    kind: Mapped[str]
+    type: Mapped[str] = mapped_column(default="source")
+    name: Mapped[str]
+    status: Mapped[str] = mapped_column(default="processing")
+    error: Mapped[str | None]
+    collection_id: Mapped[int | None] = mapped_column(ForeignKey("collections.id", ondelete="SET NULL"), index=True)
+    tags: Mapped[list[str]] = mapped_column(server_default=text("'{}'"), default=list)
+    store_key: Mapped[str | None]
+    previews: Mapped[Json] = mapped_column(server_default=text("'{}'"), default=dict)
+    mime: Mapped[str]
+    sha256: Mapped[str | None]
+    size_bytes: Mapped[int] = mapped_column(default=0)
+    media: Mapped[Json] = mapped_column(server_default=text("'{}'"), default=dict)
+    duration_seconds: Mapped[float | None] = mapped_column(Float)
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    made_by_job_id: Mapped[int | None] = mapped_column(
+        ForeignKey("jobs.id", ondelete="SET NULL"), index=True
+    )
+    made_by_tool: Mapped[str | None]
+    recipe: Mapped[Json] = mapped_column(server_default=text("'{}'"), default=dict)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+    trashed_at: Mapped[datetime | None]
+    deleting_at: Mapped[datetime | None]
+
+    collection: Mapped[Collection | None] = relationship(lazy="raise_on_sql")
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status == "ready"
+
+    @property
+    def is_processing(self) -> bool:
+        return self.status == "processing"
+
+    @property
+    def extension(self) -> str:
+        """With its dot, as the file's bytes say; empty while that is not known."""
+        return str(self.media.get("extension", "")).lstrip(".")
+
+    @property
+    def file_name(self) -> str:
+        """What a download is called."""
+        return self.name if self.name.lower().endswith(self.extension) else f"{self.name}{self.extension}"
+
+    def has(self, part: str) -> bool:
+        return part in self.previews
+
+
+class Source(Base):
+    """One line of lineage: `asset_id` was made from `source_id`, or from the hook whose text is kept here."""
+
+    __tablename__ = "asset_sources"
+    __table_args__ = (Index("uq_asset_sources", "asset_id", "source_id", "role", unique=True),)
+
+    id: Mapped[Id]
+    asset_id: Mapped[int] = mapped_column(ForeignKey("assets.id", ondelete="CASCADE"))
+    source_id: Mapped[int | None] = mapped_column(ForeignKey("assets.id", ondelete="SET NULL"), index=True)
+    hook_id: Mapped[int | None] = mapped_column(ForeignKey("hooks.id", ondelete="SET NULL"), index=True)
+    role: Mapped[str]
+    # What the source was called and contained when it was used, so that a recipe outlives it.
+    label: Mapped[str]
+    sha256: Mapped[str | None]
+
+
+class Hook(Base):
+    """A short text shown on a video."""
+
+    __tablename__ = "hooks"
+    __table_args__ = (
+        Index(
+            "uq_hooks_text",
+            "account_id",
+            "category",
+            func.md5(text("text")),
+            unique=True,
+            postgresql_where=text("trashed_at IS NULL"),
+        ),
+        Index("ix_hooks_list", "account_id", "id", postgresql_where=text("trashed_at IS NULL")),
+    )
+
+    id: Mapped[Id]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    text: Mapped[str]
+    category: Mapped[str] = mapped_column(server_default="", default="")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    trashed_at: Mapped[datetime | None]
+
+
+class Upload(Base):
+    """A file on its way in. The offset is the size of the partial file, never a column."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    name: Mapped[str]
+    kind: Mapped[str | None]
+    collection_id: Mapped[int | None] = mapped_column(ForeignKey("collections.id", ondelete="SET NULL"))
+    size_bytes: Mapped[int]
+    sha256: Mapped[str | None]
+    # The id its asset will have, so that the file can be stored under it before the asset exists.
+    reserved_id: Mapped[int | None]
+    asset_id: Mapped[int | None] = mapped_column(ForeignKey("assets.id", ondelete="SET NULL"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+
+
+class Preset(Base):
+    """Saved values of a tool's form, under a name."""
+
+    __tablename__ = "presets"
+    __table_args__ = (Index("uq_presets_name", "account_id", "tool", func.lower(text("name")), unique=True),)
+
+    id: Mapped[Id]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    tool: Mapped[str]
+    name: Mapped[str]
+    values: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,39 @@
+"""The two ways a page answers a change: back to where it was asked with a toast, or the same form again."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import flash, redirect, request
+from werkzeug.wrappers import Response
+
+
+def back(otherwise: str) -> Response:
+    """Back to the page the form named, if that is one of ours."""
+    return redirect(local(request.form.get("back", "")) or otherwise, 303)
+
+
+def local(url: str) -> str | None:
+    """`url` if it is a path of this site; None for anything that could lead elsewhere."""
+    parts = urlsplit(url)
+    safe = url.startswith("/") and not url.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    return url if safe and url.isprintable() and "\\" not in url else None
+
+
+def toast(text: str, tone: str = "done", *, undo: str | None = None, fields: Mapping[str, Any] | None = None) -> None:
+    """A message on the next page: done, failed or info; with `undo`, a form that takes it back."""
+    said: dict[str, Any] = {"text": text, "tone": tone}
+    if undo:
+        said["undo"] = {"url": undo, "fields": dict(fields or {})}
+    flash(said)  # type: ignore[arg-type]
+
+
+def number(name: str) -> int | None:
+    """A whole number from the query, None when it is absent or is none."""
+    value = request.args.get(name, "")
+    return int(value) if value.isascii() and value.isdecimal() and len(value) <= 18 else None
+
+
+def numbers(text: str) -> list[int]:
+    """Ids written with commas; what is not a number is left out."""
+    return [int(each) for each in text.split(",") if each.isascii() and each.isdecimal() and len(each) <= 18]

@@ -1,0 +1,198 @@
+"""Batches: the grid that fills, its outcome, its ZIP."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from novai_web import jobs
+from novai_web.db import transaction
+from novai_web.jobs import Delivered, Summary, batches, finding
+from novai_web.library.assets import Library
+from novai_web.library.models import Asset
+from novai_web.pages import answers
+from novai_web.web import limits, who, zipping
+
+bp = Blueprint("batches", __name__, url_prefix="/batches")
+
+GRID = 120
+COVERS = 4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of the grid: what was promised there, and what came of it."""
+
+    id: int
+    n: int
+    name: str
+    state: str
+    error: str | None
+    asset: Asset | None
+    labels: dict[str, str | None]
+
+
+@bp.get("", endpoint="list")
+def listed() -> ResponseReturnValue:
+    account = who.account()
+    found = batches.recent(account.id, before=answers.number("cursor"), limit=batches.LISTED + 1)
+    shown = found[: batches.LISTED]
+    covers = finding.covers([each.batch.id for each in shown], COVERS)
+    page = {
+        "items": [(each.batch, each, covers.get(each.batch.id, [])) for each in shown],
+        "next_cursor": str(shown[-1].batch.id) if len(found) > batches.LISTED else None,
+        "total": len(shown),
+    }
+    return render_template("batches/list.html", page=page)
+
+
+@bp.get("/<int:batch_id>")
+def show(batch_id: int) -> ResponseReturnValue:
+    account = who.account()
+    batch = jobs.find_batch(account.id, batch_id)
+    state, after = request.args.get("state", ""), answers.number("cursor")
+    found = finding.page_of_outputs(batch.id, state=state, after=after, limit=GRID + 1)
+    shown = found[:GRID]
+    page = {
+        "items": _cells(account.id, shown),
+        "next_cursor": str(shown[-1].output.n) if len(found) > GRID else None,
+        "total": batch.promised,
+    }
+    return render_template(
+        "batches/batch.html",
+        batch=batch,
+        tally=batches.summary(batch),
+        jobs=finding.of_batch(batch.id),
+        page=page,
+        query={"state": state},
+        mark=_mark(finding.latest_change(batch.id)),
+    )
+
+
+@bp.get("/<int:batch_id>/live")
+@limits.polls
+def live(batch_id: int) -> ResponseReturnValue:
+    """What changed since the page was drawn, and how the batch stands."""
+    account = who.account()
+    batch = jobs.find_batch(account.id, batch_id)
+    tally, related = batches.summary(batch), finding.of_batch(batch.id)
+    version = _version(tally, related)
+    if request.headers.get("HX-PTag") == version:
+        return Response(status=304)
+    mark = finding.latest_change(batch.id)
+    changed = finding.changed_outputs(batch.id, _since(request.args.get("since", "")), limit=GRID)
+    answer = make_response(
+        render_template(
+            "batches/_live.html",
+            batch=batch,
+            tally=tally,
+            jobs=related,
+            outputs=_cells(account.id, changed),
+            mark=_mark(mark),
+            queue_count=jobs.active_count(account.id),
+        )
+    )
+    answer.headers["HX-PTag"] = version
+    return answer
+
+
+@bp.get("/<int:batch_id>/zip")
+def zip(batch_id: int) -> ResponseReturnValue:
+    return zipping.batch(jobs.find_batch(who.account().id, batch_id))
+
+
+@bp.post("/<int:batch_id>/keep")
+def keep(batch_id: int) -> ResponseReturnValue:
+    account = who.account()
+    chosen = [int(n) for n in request.form.getlist("n") if n.isdecimal()]
+    with transaction():
+        kept = batches.keep(jobs.find_batch(account.id, batch_id), chosen or None)
+    answers.toast(f"{kept} {'video' if kept == 1 else 'videos'} moved to your library for good.")
+    return answers.back(url_for("batches.show", batch_id=batch_id))
+
+
+@bp.post("/<int:batch_id>/retry")
+def retry(batch_id: int) -> ResponseReturnValue:
+    account = who.account()
+    with transaction():
+        jobs.retry_batch(account, jobs.find_batch(account.id, batch_id), who.settings())
+    answers.toast("Trying again what failed.")
+    return answers.back(url_for("batches.show", batch_id=batch_id))
+
+
+@bp.post("/<int:batch_id>/rebuild")
+def rebuild(batch_id: int) -> ResponseReturnValue:
+    account = who.account()
+    key = request.form.get("form_key", "")[:100]
+    with transaction():
+        made = batches.rebuild(
+            account, jobs.find_batch(account.id, batch_id), who.settings(), key=f"form:{key}" if key else None
+        )
+    assert made.batch is not None, "a rebuilt batch is a batch"
+    answers.toast("Building it again, as a new batch.")
+    return redirect(url_for("batches.show", batch_id=made.batch.id), 303)
+
+
+@bp.post("/<int:batch_id>/cancellation")
+def cancel(batch_id: int) -> ResponseReturnValue:
+    account = who.account()
+    with transaction():
+        jobs.cancel_batch(jobs.find_batch(account.id, batch_id))
+    answers.toast("Stopping. What is made already stays.")
+    return answers.back(url_for("batches.show", batch_id=batch_id))
+
+
+def _cells(account_id: int, found: Sequence[Delivered]) -> list[Cell]:
+    labels = _Labels(account_id, [each.output.spec for each in found])
+    return [
+        Cell(
+            id=each.output.id,
+            n=each.output.n,
+            name=each.output.name,
+            state=each.output.state,
+            error=each.output.error,
+            asset=each.asset,
+            labels=labels.of(each.output.spec),
+        )
+        for each in found
+    ]
+
+
+class _Labels:
+    """What the ingredients of many cells are called, in two queries."""
+
+    def __init__(self, account_id: int, specs: Sequence[dict[str, Any]]) -> None:
+        library = Library(account_id)
+        self.assets = library.find_many(list({spec[role] for spec in specs for role in ("video", "audio") if spec.get(role)}))
+        self.hooks = library.find_hooks(list({spec["hook"] for spec in specs if spec.get("hook")}))
+
+    def of(self, spec: dict[str, Any]) -> dict[str, str | None]:
+        video, audio = (self.assets.get(spec.get(role, 0)) for role in ("video", "audio"))
+        hook = self.hooks.get(spec.get("hook", 0))
+        return {
+            "video": video.name if video else None,
+            "audio": audio.name if audio else None,
+            "hook": hook.text if hook else None,
+        }
+
+
+def _version(tally: Summary, related: Sequence[jobs.Job]) -> str:
+    said = (tally.done, tally.failed, tally.status, tally.percent, [(job.id, job.status, job.percent) for job in related])
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
+
+
+def _mark(at: datetime | None) -> str:
+    return at.isoformat() if at else ""
+
+
+def _since(mark: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(mark) if mark else None
+    except ValueError:
+        return None
+
+

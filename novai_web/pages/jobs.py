@@ -1,0 +1,111 @@
+"""Jobs as people watch them: cards, the list, the queue drawer."""
+
+import hashlib
+from collections.abc import Sequence
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from novai_web import jobs
+from novai_web.db import transaction
+from novai_web.jobs import OPEN, Job, batches, finding
+from novai_web.pages import answers
+from novai_web.pages.errors import asked_by_htmx
+from novai_web.web import limits, who
+
+bp = Blueprint("jobs", __name__, url_prefix="/jobs")
+
+DRAWER = 12
+STATES = {"open": OPEN, "succeeded": ("succeeded",), "failed": ("failed",), "cancelled": ("cancelled",)}
+
+
+@bp.get("", endpoint="list")
+def listed() -> ResponseReturnValue:
+    account = who.account()
+    status = request.args.get("status", "")
+    before = answers.number("cursor")
+    found = finding.recent(account.id, states=STATES.get(status, ()), before=before, limit=finding.PAGE + 1)
+    items = found[: finding.PAGE]
+    page = {
+        "items": items,
+        "next_cursor": str(items[-1].id) if len(found) > finding.PAGE else None,
+        "total": len(items),
+    }
+    return render_template("jobs/list.html", page=page, query={"status": status if status in STATES else ""})
+
+
+@bp.get("/<int:job_id>")
+def show(job_id: int) -> ResponseReturnValue:
+    job = jobs.find(who.account().id, job_id)
+    given = [(name.replace("_", " ").capitalize(), value) for name, value in job.input.items() if value not in (None, [])]
+    return render_template("jobs/job.html", job=job, outputs=jobs.outputs(job_id=job.id), given=given)
+
+
+@bp.get("/cards")
+@limits.polls
+def cards() -> ResponseReturnValue:
+    """All the cards of a page in one answer; 304 when none of them has changed since."""
+    account = who.account()
+    found = jobs.find_many(account.id, answers.numbers(request.args.get("ids", "")))
+    active = jobs.active_count(account.id)
+    version = _version(found, active)
+    if request.headers.get("HX-PTag") == version:
+        return Response(status=304)
+    answer = make_response(render_template("jobs/_cards.html", jobs=found, queue_count=active))
+    answer.headers["HX-PTag"] = version
+    return answer
+
+
+@bp.get("/queue")
+def queue() -> ResponseReturnValue:
+    account = who.account()
+    mine = finding.single(account.id, limit=DRAWER)
+    return render_template(
+        "jobs/_queue.html",
+        jobs=sorted(mine, key=lambda job: job.is_over),
+        batches=batches.recent(account.id, limit=DRAWER),
+        everybody=finding.everybody(account.id) if account.is_admin else None,
+    )
+
+
+@bp.post("/<int:job_id>/cancellation")
+def cancel(job_id: int) -> ResponseReturnValue:
+    account = who.account()
+    with transaction():
+        jobs.cancel(jobs.find(account.id, job_id))
+    job = jobs.find(account.id, job_id)
+    if asked_by_htmx():
+        return render_template("jobs/_card.html", job=job)
+    return answers.back(_home(job))
+
+
+@bp.post("/<int:job_id>/retry")
+def retry(job_id: int) -> ResponseReturnValue:
+    account = who.account()
+    with transaction():
+        fresh = jobs.retry(account, jobs.find(account.id, job_id), who.settings())
+    answers.toast(f"Trying again what “{fresh.title}” did not deliver.")
+    if asked_by_htmx():
+        return Response(status=204, headers={"HX-Redirect": _home(fresh)})
+    return redirect(_home(fresh), 303)
+
+
+@bp.post("/<int:job_id>/front")
+def to_front(job_id: int) -> ResponseReturnValue:
+    account = who.account()
+    with transaction():
+        job = jobs.find(account.id, job_id)
+        jobs.move_to_front(job)
+    answers.toast(f"“{job.title}” is next of yours.")
+    return answers.back(_home(job))
+
+
+def _home(job: Job) -> str:
+    if job.batch_id:
+        return url_for("batches.show", batch_id=job.batch_id)
+    return url_for("jobs.show", job_id=job.id)
+
+
+def _version(found: Sequence[Job], active: int) -> str:
+    said = [(job.id, job.status, job.step, job.percent, job.delivered, str(job.heard_at)) for job in found]
+    return hashlib.sha256(repr((active, said)).encode()).hexdigest()[:24]

@@ -1,0 +1,56 @@
+"""What a form has picked from the library: from ids to what they name, for showing it again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from werkzeug.datastructures import MultiDict
+
+from novai_web.accounts import Account
+from novai_web.library.assets import Library
+from novai_web.library.models import Asset, Hook
+from novai_web.pages import answers, forms
+from novai_web.tools.tool import Input
+
+
+def _pickers(model: type[Input]) -> list[forms.FormField]:
+    return [field for field in forms.of(model) if field.widget in ("asset", "assets", "hooks")]
+
+
+def things(model: type[Input], account: Account, raw: Mapping[str, Any]) -> dict[str, list[Asset | Hook]]:
+    """By field, what is picked, in its order; what is not there any more is left out."""
+    library = Library(account.id)
+    found: dict[str, list[Asset | Hook]] = {}
+    for field in _pickers(model):
+        ids = _ids(raw.get(field.name))
+        known: Mapping[int, Asset | Hook] = (
+            library.find_hooks(ids) if field.widget == "hooks" else library.find_many(ids)
+        )
+        found[field.name] = [known[each] for each in ids if each in known]
+    return found
+
+
+def from_query(model: type[Input], account: Account, query: MultiDict[str, str]) -> dict[str, Any]:
+    """A form filled from an address such as `?videos=1&videos=2`, or with a whole `?collection=`."""
+    raw = forms.read(model, query) if query else {}
+    raw = {name: value for name, value in raw.items() if name in query}
+    collection = answers.number("collection")
+    if collection is not None:
+        for asset in Library(account.id).in_collection(collection):
+            field = next((each for each in _pickers(model) if asset.kind in each.options), None)
+            if field:
+                raw.setdefault(field.name, []).append(str(asset.id))
+    return raw
+
+
+def counts(model: type[Input], form: MultiDict[str, str]) -> dict[str, int]:
+    """How many are picked in each field, and how many combinations that makes."""
+    found = {field.name: len([value for value in form.getlist(field.name) if value]) for field in _pickers(model)}
+    combinations = 1
+    for count in found.values():
+        combinations *= max(1, count)
+    return found | {"combinations": combinations}
+
+
+def _ids(value: Any) -> list[int]:
+    given = value if isinstance(value, list | tuple) else [value] if value else []
+    return answers.numbers(",".join(str(each) for each in given))

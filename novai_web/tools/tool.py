@@ -1,0 +1,139 @@
+"""What a tool is. This file is all the machinery there is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from novai_web.config import Settings
+from novai_web.errors import InvalidInput
+from novai_web.library.assets import Library
+from novai_web.library.models import Asset, Kind
+
+Queue = Literal["cpu", "io"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an input is read with: whose library it picks from, and the installation's limits."""
+
+    library: Library
+    settings: Settings
+
+
+class Input(BaseModel):
+    """What a person fills in. Subclass it; fields become form fields and API fields alike."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any], reading: Reading) -> Self:
+        """Check and load what came in. Raises InvalidInput with a sentence for each wrong field."""
+        try:
+            return cls.model_validate(raw, context=reading)
+        except ValidationError as error:
+            raise InvalidInput(sentences(error)) from None
+
+
+def sentences(error: ValidationError) -> dict[str, str]:
+    """One sentence for each wrong field, by the field's name; `form` for what concerns the whole."""
+    found: dict[str, str] = {}
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else "form"
+        found.setdefault(name, problem["msg"].removeprefix("Value error, "))
+    return found
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One output that a job will deliver: its number in the batch, its file name, and how to make it."""
+
+    n: int
+    name: str
+    spec: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one job of a batch is given."""
+
+    given: Input
+    promises: Sequence[Promise]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    outputs: int
+    seconds: float
+    bytes: int
+
+
+class Work(Protocol):
+    """What a running step is handed."""
+
+    folder: Path
+    notes: dict[str, Any]
+    settings: Settings
+    promises: Sequence[Promise]  # what is not delivered yet
+
+    def progress(self, done: float) -> None: ...
+
+    def fetch(self, asset: Asset) -> Path: ...
+
+    def keep(self, path: Path, made: "Made", *, n: int = 0) -> Asset: ...
+
+    def fail(self, n: int, reason: str) -> None: ...
+
+    def write(self, change: Callable[[], None]) -> None: ...
+
+    def wait(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What is known of a file that a step hands over to be kept."""
+
+    kind: Kind
+    type: str
+    name: str
+    mime: str
+    sha256: str
+    media: dict[str, Any]
+    recipe: dict[str, Any]
+    sources: Sequence[tuple[str, Any]] = ()  # (role, Asset or Hook)
+    previews: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    label: str
+    run: Callable[[Any, Work], None]
+    weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """One thing NOVAI can do: what it asks, what it costs, what it does, what it makes.
+
+    `price` and `estimate` are asked with the installation's settings and have no side effects. `split` turns
+    one input into many jobs. `gave_up` is told, in the transaction that ends it, that a job failed or was
+    cancelled, with its stored input and the reason. An `internal` tool is not in the menu and has no card.
+    """
+
+    slug: str
+    title: str
+    about: str
+    icon: str
+    input: type[Input]
+    price: Callable[[Any, Settings], int]
+    estimate: Callable[[Any, Settings], Estimate]
+    steps: tuple[Step, ...]
+    makes: tuple[Kind, ...]
+    queue: Queue = "cpu"
+    deadline_seconds: int = 3600
+    split: Callable[[Any, Settings], Sequence[Part]] | None = None
+    name: Callable[[Any], str] = lambda given: ""
+    gave_up: Callable[[Mapping[str, Any], str], None] | None = None
+    internal: bool = False
