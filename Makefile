@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test quick check lint format lock assets bench
+.PHONY: help run test quick check lint format lock settings assets bench
 PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist worksteal
 
 help:  ## Print this list.
@@ -37,6 +37,10 @@ lock:  ## Write the lock files anew from requirements.in and requirements-dev.in
 	cd bin && echo uv | ../.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --output-file uv.txt -
 	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --output-file requirements.txt requirements.in
 	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --output-file requirements-dev.txt requirements-dev.in
+
+settings:  ## Write .env.example anew from the settings.
+	@bin/install
+	.venv/bin/python bin/settings > .env.example
 
 assets:  ## Build static/dist from assets/ with npm; the result is committed, so that nothing else needs Node.
 	npm ci --no-fund --no-audit

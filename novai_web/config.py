@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     cpu_workers: int = Field(0, ge=0, description="Worker processes for rendering; 0: one per core.")
     io_workers: int = Field(2, ge=1, description="Worker processes for uploads and vendors.")
     lease_seconds: int = Field(60, ge=2, description="A job whose worker is silent this long is taken over.")
+    echo: bool = Field(False, description="Offer the tool that only proves that jobs work.")
     render_memory_bytes: int = Field(6 * GIGABYTE, ge=256 * MEGABYTE, description="Address space a media process may use.")
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from novai_web.engines.store.supabase import SupabaseStore
 from novai_web.errors import DiskFull, NotFound, StoreFailed, TooLarge
 from novai_web.sandbox import started
 from novai_web.sandbox.supabase_storage import project_key
+from tests.small_disk import mounted
 
 MIB = 1024 * 1024
 CHUNK = resumable.CHUNK_BYTES
@@ -46,18 +48,8 @@ def local(tmp_path) -> LocalStore:
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A disk of 64 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    try:
+    with mounted(tmp_path / "disk") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 @pytest.fixture(params=["local", "supabase"])
@@ -297,33 +289,39 @@ def test_empty_folders_go_with_their_last_object(local, write, tmp_path):
     assert [path.name for path in (tmp_path / "files").iterdir()] == [".incoming"]
 
 
-def test_a_writer_killed_at_any_moment_leaves_the_old_object_or_the_new_one(tmp_path):
-    """A child puts two versions in turn, and is killed again and again."""
+@pytest.mark.parametrize("step", ["Path.hardlink_to", "Path.chmod", "os.fsync", "Path.mkdir", "Path.replace"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_writer_killed_at_any_step_leaves_the_old_object_or_the_new_one(tmp_path, step, moment):
+    """A child kills itself just before or just after each system call of `put`."""
     code = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from novai_web.engines.store.local import LocalStore
-store, folder = LocalStore(Path(sys.argv[1]) / "files"), Path(sys.argv[1])
+
+folder, step, moment = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+store = LocalStore(folder / "files")
 for name in ("old", "new"):
     (folder / name).write_bytes(name.encode() * 1_000_000)
 store.put("a/b", folder / "old", "text/plain")
-print("ready", flush=True)
-while True:
-    for name in ("new", "old"):
-        store.put("a/b", folder / name, "text/plain")
-        store.put(f"a/{name}", folder / name, "text/plain")
-        store.delete([f"a/{name}"])
+owner, name = {"Path": Path, "os": os}[step.partition(".")[0]], step.partition(".")[2]
+real = getattr(owner, name)
+
+def deadly(*args, **kwargs):
+    if moment == "after":
+        real(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, name, deadly)
+for key in ("a/b", "c/d"):  # one that is there, and one whose folder is not
+    store.put(key, folder / "new", "text/plain")
 """
-    whole = {b"old" * 1_000_000, b"new" * 1_000_000}
-    for round_ in range(8):
-        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(0.01 * round_)
-        child.kill()
-        child.wait()
-        store = LocalStore(tmp_path / "files")
-        assert content(store, "a/b") in whole
-        assert all(size == 3_000_000 for _, size in store.list(""))
+    child = subprocess.run([sys.executable, "-c", code, str(tmp_path), step, moment], check=False)
+    assert child.returncode == -signal.SIGKILL
+    store = LocalStore(tmp_path / "files")
+    assert content(store, "a/b") in (b"old" * 1_000_000, b"new" * 1_000_000)
+    assert all(size == 3_000_000 for _, size in store.list(""))
+    store.put("c/d", tmp_path / "new", "text/plain")
+    assert content(store, "c/d") == b"new" * 1_000_000
 
 
 def test_what_a_killed_writer_left_is_swept_after_a_day(local, tmp_path, monkeypatch):

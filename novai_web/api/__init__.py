@@ -2,12 +2,14 @@
 
 from flask import Flask
 
-from novai_web.api import auth
+from novai_web.api import auth, batches, docs, jobs, openapi, tools
 from novai_web.api.door import Door
 
-DOORS: tuple[Door, ...] = (auth.door,)
+DOORS: tuple[Door, ...] = (auth.door, tools.door, jobs.door, batches.door)
 
 
 def register(app: Flask) -> None:
     for door in DOORS:
         app.register_blueprint(door.blueprint)
+    app.register_blueprint(openapi.blueprint)
+    app.register_blueprint(docs.blueprint)

@@ -107,4 +107,4 @@ def _own(key: str | None) -> str | None:
 
 
 def _offered(slug: str) -> Tool:
-    return tools.offered(slug)
+    return tools.offered(slug, who.settings())

@@ -9,8 +9,10 @@ from novai_web.engines.store.parts import Finished
 from novai_web.errors import InvalidInput, UnusableMedia
 from novai_web.jobs.submitting import submit_internal
 from novai_web.library import files, uploads
+from novai_web.library.assets import Library
 from novai_web.library.models import Asset, Upload
 from novai_web.library.sniffing import Sniffed
+from novai_web.library.uploads import Announced
 from novai_web.tools import preparing
 
 
@@ -20,6 +22,15 @@ class Received:
 
     asset: Asset
     is_duplicate: bool
+
+
+def take(
+    library: Library, announced: Announced, finished: Finished, store: Store, settings: Settings
+) -> Received:
+    """A file that came in whole, with a form. Raises what `uploads.begin` and `receive` raise."""
+    with transaction():
+        upload = uploads.begin(library, announced, settings, store)
+    return receive(upload, finished, store, settings)
 
 
 def receive(upload: Upload, finished: Finished, store: Store, settings: Settings) -> Received:

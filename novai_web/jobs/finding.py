@@ -68,6 +68,11 @@ def active_count(account_id: int) -> int:
     ).one()
 
 
+def delivered_count(account_id: int) -> int:
+    """How many outputs this account's jobs have delivered in all."""
+    return session.scalar(select(func.sum(Job.delivered)).where(Job.account_id == account_id)) or 0
+
+
 def counts(account_id: int) -> dict[str, int]:
     """How many jobs are in each state."""
     rows = session.execute(

@@ -10,6 +10,7 @@ from novai_web import accounts, library
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store
+from novai_web.jobs.cleaning import clean_library
 from novai_web.jobs.models import OPEN, Job, Output, Periodic, Submission
 
 log = structlog.get_logger()
@@ -21,7 +22,7 @@ SCRATCH_LIVES_SECONDS = 24 * 3600
 
 def keep_house(store: Store, settings: Settings) -> None:
     """Everything that must be done now and then. Each part may be repeated, and killed half way."""
-    library.keep_house(store, settings)
+    clean_library(store, settings)
     with transaction():
         _mark_expired_outputs()
         _forget_old_keys()

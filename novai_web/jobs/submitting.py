@@ -105,7 +105,12 @@ def submit_internal(account_id: int, tool: Tool, raw: Mapping[str, Any]) -> Job:
 def ring(jobs: Sequence[Job]) -> None:
     """Ring for each of these once the caller's transaction is committed."""
     bells = [(job.id, job.queue) for job in jobs]
-    after_commit(lambda: [queue.ring(job_id, queue=name) for job_id, name in bells])
+    after_commit(lambda: _ring_all(bells))
+
+
+def _ring_all(bells: Sequence[tuple[int, str]]) -> None:
+    for job_id, name in bells:
+        queue.ring(job_id, queue=name)
 
 
 def _parts(tool: Tool, given: Input, settings: Settings) -> Sequence[Part]:

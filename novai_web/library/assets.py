@@ -32,6 +32,14 @@ class Library:
             raise NotFound
         return found
 
+    def find_even_trashed(self, asset_id: int) -> Asset:
+        """One asset, also from the trash, where it can still be looked at. Raises NotFound."""
+        mine = select(Asset).where(Asset.account_id == self.account_id, Asset.deleting_at.is_(None))
+        found = session.scalar(mine.where(Asset.id == asset_id))
+        if found is None:
+            raise NotFound
+        return found
+
     def find_many(self, asset_ids: Sequence[int]) -> dict[int, Asset]:
         """Those of `asset_ids` that are there, by id, in one query."""
         found = session.scalars(self.assets().where(Asset.id.in_(asset_ids)))

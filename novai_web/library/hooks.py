@@ -89,6 +89,8 @@ def categories(library: Library) -> Sequence[tuple[str, int]]:
 
 def add(library: Library, texts: Sequence[str], category: str = "") -> Added:
     """Add texts to one category. Empty ones are skipped. Raises InvalidInput, naming `texts` or `category`."""
+    if len(texts) > HOOKS_A_REQUEST_MAX:
+        raise InvalidInput({"texts": _too_many(len(texts))})
     checked = [Line(clean, category_of(category)) for text in texts if (clean := words.plain(text, lines=True))]
     for place, line in enumerate(checked, start=1):
         if len(line.text) > TEXT_CHARACTERS_MAX:
@@ -102,7 +104,7 @@ def add_lines(library: Library, lines: Sequence[Line], field: str = "texts") -> 
     if not lines:
         raise InvalidInput({field: "Write at least one hook."})
     if len(lines) > HOOKS_A_REQUEST_MAX:
-        raise InvalidInput({field: f"At most {HOOKS_A_REQUEST_MAX:,} hooks at once; these are {len(lines):,}."})
+        raise InvalidInput({field: _too_many(len(lines))})
     count = session.scalar(library.hooks().with_only_columns(func.count())) or 0
     if count + len(lines) > HOOKS_MAX:
         raise InvalidInput({field: f"You can keep {HOOKS_MAX:,} hooks and have {count:,}. Delete some first."})
@@ -163,6 +165,10 @@ def category_of(text: str) -> str:
 
 def too_long(text: str) -> str:
     return f"It has {len(text):,} characters; a hook has at most {TEXT_CHARACTERS_MAX}."
+
+
+def _too_many(count: int) -> str:
+    return f"At most {HOOKS_A_REQUEST_MAX:,} hooks at once; these are {count:,}. Send them in several parts."
 
 
 def _text_of(text: str) -> str:

@@ -59,13 +59,18 @@ def begin(library: Library, announced: Announced, settings: Settings, store: Sto
     return upload
 
 
-def admit(library: Library, size_bytes: int, settings: Settings, store: Store) -> None:
-    """Raise TooLarge or DiskFull when a file of this size may not come in."""
+def check_room(size_bytes: int, settings: Settings, store: Store) -> None:
+    """Raise TooLarge or DiskFull when this installation cannot take a file of this size."""
     if size_bytes > settings.upload_bytes_max:
         raise TooLarge(f"This file is larger than the {_gigabytes(settings.upload_bytes_max)} this installation takes.")
     free = [_free_bytes(settings.uploads_folder), store.free_bytes()]
     if any(left is not None and left - size_bytes < settings.disk_free_bytes_min for left in free):
         raise DiskFull
+
+
+def admit(library: Library, size_bytes: int, settings: Settings, store: Store) -> None:
+    """Raise TooLarge or DiskFull when a file of this size may not come into this library."""
+    check_room(size_bytes, settings, store)
     # Two uploads at once must not both find the last free bytes of a quota.
     session.execute(text("SELECT pg_advisory_xact_lock(:family, :account)"), {"family": 20, "account": _key(library)})
     if used_bytes(library) + size_bytes > settings.account_bytes_max:
@@ -81,7 +86,7 @@ def used_bytes(library: Library) -> int:
         Asset.account_id == library.account_id, Asset.deleting_at.is_(None)
     )
     coming = select(func.coalesce(func.sum(Upload.size_bytes), 0)).where(
-        Upload.account_id == library.account_id, Upload.finished_at.is_(None)
+        Upload.account_id == library.account_id, Upload.finished_at.is_(None), Upload.expires_at > now()
     )
     return int(session.scalar(select(kept.scalar_subquery() + coming.scalar_subquery())) or 0)
 
@@ -183,6 +188,11 @@ def settle(upload: Upload, finished: Finished, found: Sniffed, store_key: str) -
         return linked, False
     _end(upload, asset)
     return asset, True
+
+
+def abandon(upload: Upload) -> None:
+    """Nobody will ask for this upload again; housekeeping clears away what is left of it."""
+    upload.expires_at = now()
 
 
 def forget(upload: Upload) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 NAME_CHARACTERS_MAX = 200
@@ -57,3 +58,17 @@ def pattern(word: str) -> str:
     """A LIKE pattern that finds `word` anywhere, its own wildcards taken literally (escape character: backslash)."""
     escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names, numbered where one occurs twice; two that differ only in case are one on many disks."""
+    taken: set[str] = set()
+    found: list[str] = []
+    for name in names:
+        path, number, tried = PurePosixPath(name), 1, name
+        while tried.casefold() in taken:
+            number += 1
+            tried = f"{path.stem} ({number}){path.suffix}"
+        taken.add(tried.casefold())
+        found.append(tried)
+    return found

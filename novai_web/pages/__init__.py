@@ -3,9 +3,30 @@
 from flask import Blueprint, Flask, request
 from flask.typing import ResponseReturnValue
 
-from novai_web.pages import accounts, assets, health, shell, static_files, wording
+from novai_web.pages import (
+    accounts,
+    assets,
+    batches,
+    dashboard,
+    health,
+    jobs,
+    presets,
+    shell,
+    static_files,
+    tools,
+    variants,
+    wording,
+)
 
-BLUEPRINTS: tuple[Blueprint, ...] = (accounts.pages,)
+BLUEPRINTS: tuple[Blueprint, ...] = (
+    accounts.bp,
+    dashboard.bp,
+    tools.bp,
+    variants.bp,
+    presets.bp,
+    jobs.bp,
+    batches.bp,
+)
 
 
 def register(app: Flask) -> None:
@@ -13,7 +34,7 @@ def register(app: Flask) -> None:
     assets.register(app)
     wording.register(app)
     shell.register(app)
-    for blueprint in (health.pages, *BLUEPRINTS):
+    for blueprint in (health.bp, *BLUEPRINTS):
         app.register_blueprint(blueprint)
     app.before_request(_welcome)
 

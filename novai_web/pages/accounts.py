@@ -11,26 +11,26 @@ from novai_web.errors import Forbidden, InvalidInput, NotFound
 from novai_web.web import limits, who
 from novai_web.web.paths import local_path
 
-pages = Blueprint("accounts", __name__)
+bp = Blueprint("accounts", __name__)
 
 HOME = "/"
 
 
-@pages.get("/setup")
+@bp.get("/setup")
 def setup() -> ResponseReturnValue:
     """The first visit of a fresh installation, and never again."""
     _only_while_fresh()
     return render_template("accounts/setup.html", given={}, errors={})
 
 
-@pages.post("/setup")
+@bp.post("/setup")
 @limits.sign_in_limits
 def make_administrator() -> ResponseReturnValue:
     _only_while_fresh()
     return _register("accounts/setup.html")
 
 
-@pages.get("/sign-up")
+@bp.get("/sign-up")
 def sign_up() -> ResponseReturnValue:
     if who.signed_in():
         return redirect(HOME, 303)
@@ -39,13 +39,13 @@ def sign_up() -> ResponseReturnValue:
     return render_template("accounts/sign_up.html", given={}, errors={})
 
 
-@pages.post("/sign-up")
+@bp.post("/sign-up")
 @limits.sign_in_limits
 def make_account() -> ResponseReturnValue:
     return _register("accounts/sign_up.html")
 
 
-@pages.get("/sign-in")
+@bp.get("/sign-in")
 def sign_in() -> ResponseReturnValue:
     there = local_path(request.args.get("next"), HOME)
     if who.signed_in():
@@ -53,7 +53,7 @@ def sign_in() -> ResponseReturnValue:
     return _sign_in_page(there)
 
 
-@pages.post("/sign-in")
+@bp.post("/sign-in")
 @limits.sign_in_limits
 def start_session() -> ResponseReturnValue:
     there = local_path(request.form.get("next"), HOME)
@@ -67,18 +67,18 @@ def start_session() -> ResponseReturnValue:
     return redirect(there, 303)
 
 
-@pages.post("/sign-out")
+@bp.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
     who.sign_out()
     return redirect(url_for("accounts.sign_in"), 303)
 
 
-@pages.get("/settings")
+@bp.get("/settings")
 def settings() -> ResponseReturnValue:
     return _settings_page(who.account())
 
 
-@pages.post("/settings/profile")
+@bp.post("/settings/profile")
 def profile() -> ResponseReturnValue:
     account, name = who.account(), request.form.get("name", "")
     try:
@@ -90,7 +90,7 @@ def profile() -> ResponseReturnValue:
     return redirect(url_for("accounts.settings"), 303)
 
 
-@pages.post("/settings/password")
+@bp.post("/settings/password")
 @limits.password_tries
 def password() -> ResponseReturnValue:
     account = who.account()
@@ -105,7 +105,7 @@ def password() -> ResponseReturnValue:
     return redirect(url_for("accounts.settings"), 303)
 
 
-@pages.post("/settings/sign-out-everywhere")
+@bp.post("/settings/sign-out-everywhere")
 def sign_out_everywhere() -> ResponseReturnValue:
     with transaction():
         accounts.sign_out_everywhere(who.account())

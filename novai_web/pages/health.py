@@ -21,7 +21,7 @@ from novai_web.engines.store import open_store
 from novai_web.errors import NovaiError
 from novai_web.web import who
 
-pages = Blueprint("health", __name__)
+bp = Blueprint("health", __name__)
 log = structlog.get_logger()
 
 
@@ -33,13 +33,13 @@ class Unready(Exception):
     remedy: str
 
 
-@pages.get("/health")
+@bp.get("/health")
 def health() -> ResponseReturnValue:
     """This process answers. Nothing else is asked, so that a restart is never tried for what it cannot mend."""
     return jsonify(status="alive")
 
 
-@pages.get("/ready")
+@bp.get("/ready")
 def ready() -> ResponseReturnValue:
     """503 with the remedy for each thing that is missing, else 200."""
     settings = who.settings()

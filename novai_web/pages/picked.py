@@ -6,10 +6,14 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 
 from novai_web.accounts import Account
+from novai_web.library import listing
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset, Hook
 from novai_web.pages import answers, forms
 from novai_web.tools.tool import Input
+
+
+COLLECTION_MAX = 500
 
 
 def _pickers(model: type[Input]) -> list[forms.FormField]:
@@ -35,7 +39,8 @@ def from_query(model: type[Input], account: Account, query: MultiDict[str, str])
     raw = {name: value for name, value in raw.items() if name in query}
     collection = answers.number("collection")
     if collection is not None:
-        for asset in Library(account.id).in_collection(collection):
+        wanted = listing.Filter(collection_id=collection)
+        for asset in listing.listed(Library(account.id), wanted, size=COLLECTION_MAX).items:
             field = next((each for each in _pickers(model) if asset.kind in each.options), None)
             if field:
                 raw.setdefault(field.name, []).append(str(asset.id))

@@ -14,6 +14,7 @@ from novai_web.db import transaction
 from novai_web.errors import InvalidInput, NovaiError
 from novai_web.jobs import Submitted, finding
 from novai_web.library import presets
+from novai_web.library.assets import Library
 from novai_web.pages import forms, picked
 from novai_web.tools import Tool
 from novai_web.web import who
@@ -25,7 +26,7 @@ RECENT = 6
 
 @bp.get("/tools/<slug>")
 def show(slug: str) -> ResponseReturnValue:
-    tool = tools.offered(slug)
+    tool = tools.offered(slug, who.settings())
     account = who.account()
     given = picked.from_query(tool.input, account, request.args)
     return _page(tool, account, given)
@@ -34,7 +35,7 @@ def show(slug: str) -> ResponseReturnValue:
 @bp.post("/tools/<slug>/quote")
 def quote(slug: str) -> ResponseReturnValue:
     """The live price. Wrong input is no error here: the line under the form says what is missing."""
-    tool, account = tools.offered(slug), who.account()
+    tool, account = tools.offered(slug, who.settings()), who.account()
     try:
         found = jobs.quote(account, tool, forms.read(tool.input, request.form), who.settings())
     except InvalidInput as error:
@@ -47,7 +48,7 @@ def quote(slug: str) -> ResponseReturnValue:
 
 @bp.post("/tools/<slug>/jobs")
 def run(slug: str) -> ResponseReturnValue:
-    tool, account = tools.offered(slug), who.account()
+    tool, account = tools.offered(slug, who.settings()), who.account()
     raw = forms.read(tool.input, request.form)
     key = request.form.get("form_key", "")[:100]
     try:
@@ -76,5 +77,5 @@ def _page(tool: Tool, account: Account, given: Mapping[str, Any], errors: Mappin
         quote=None,
         jobs=finding.recent(account.id, tool=tool.slug, limit=RECENT),
         picked=picked.things(tool.input, account, given),
-        presets=presets.listed(account.id, tool.slug),
+        presets=presets.listed(Library(account.id), tool.slug),
     )

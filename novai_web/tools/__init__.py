@@ -1,7 +1,8 @@
 """The tools, in the order of the menu. To add one: write its module, name it here."""
 
 from novai_web.errors import NotFound
-from novai_web.tools import preparing, variants
+from novai_web.config import Settings
+from novai_web.tools import echo, preparing, variants
 from novai_web.tools.tool import Input, Part, Promise, Step, Tool, Work
 
 __all__ = ["TOOLS", "Input", "Part", "Promise", "Step", "Tool", "Work", "find", "offered"]
@@ -9,8 +10,10 @@ __all__ = ["TOOLS", "Input", "Part", "Promise", "Step", "Tool", "Work", "find", 
 TOOLS: tuple[Tool, ...] = (variants.tool,)
 # What NOVAI does for itself with the same engine: no page, no card, no price.
 INTERNAL: tuple[Tool, ...] = (preparing.tool,)
+# For tests and drills: offered only when a setting says so.
+DRILLS: tuple[Tool, ...] = (echo.tool,)
 
-_BY_SLUG = {tool.slug: tool for tool in (*TOOLS, *INTERNAL)}
+_BY_SLUG = {tool.slug: tool for tool in (*TOOLS, *INTERNAL, *DRILLS)}
 
 
 def find(slug: str) -> Tool:
@@ -21,9 +24,9 @@ def find(slug: str) -> Tool:
         raise NotFound(f"There is no tool called {slug!r}.") from None
 
 
-def offered(slug: str) -> Tool:
-    """The tool of that name, if it is one that people may use. Raises NotFound."""
+def offered(slug: str, settings: Settings) -> Tool:
+    """The tool of that name, if it is one that people may use here. Raises NotFound."""
     found = find(slug)
-    if found.internal:
+    if found in INTERNAL or (found in DRILLS and not settings.echo):
         raise NotFound(f"There is no tool called {slug!r}.")
     return found

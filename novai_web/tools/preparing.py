@@ -113,5 +113,4 @@ tool = Tool(
     queue="io",
     deadline_seconds=900,
     gave_up=_gave_up,
-    internal=True,
 )

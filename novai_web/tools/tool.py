@@ -119,7 +119,7 @@ class Tool:
 
     `price` and `estimate` are asked with the installation's settings and have no side effects. `split` turns
     one input into many jobs. `gave_up` is told, in the transaction that ends it, that a job failed or was
-    cancelled, with its stored input and the reason. An `internal` tool is not in the menu and has no card.
+    cancelled, with its stored input and the reason.
     """
 
     slug: str
@@ -136,4 +136,3 @@ class Tool:
     split: Callable[[Any, Settings], Sequence[Part]] | None = None
     name: Callable[[Any], str] = lambda given: ""
     gave_up: Callable[[Mapping[str, Any], str], None] | None = None
-    internal: bool = False

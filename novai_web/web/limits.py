@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from flask import Flask, request
 from flask_limiter import Limiter
@@ -57,8 +57,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 def sign_in_limits(view: View) -> View:
     """A few tries for each address and each e-mail address, on whichever of the doors."""
-    limited: View = _tries_of_address(_tries_of_email(view))
-    return limited
+    return cast(View, _tries_of_address(_tries_of_email(view)))
 
 
 def _setting(name: str) -> Callable[[], str]:

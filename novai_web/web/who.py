@@ -4,7 +4,7 @@ from typing import cast
 
 from flask import Flask, Request, current_app, g, has_request_context, request
 from flask import session as cookie
-from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from flask_login import LoginManager, current_user, login_user, logout_user
 
 from novai_web import accounts
 from novai_web.accounts import Account
@@ -15,8 +15,12 @@ from novai_web.errors import Forbidden, SignInNeeded
 login = LoginManager()
 
 
-class Visitor(UserMixin):
+class Visitor:
     """An account as Flask-Login knows it. Its id carries the session version, so raising that signs it out."""
+
+    is_authenticated = True
+    is_active = True
+    is_anonymous = False
 
     def __init__(self, account: Account) -> None:
         self.account = account

@@ -23,6 +23,10 @@ function outside(event) {
   return (x || y) && (x < box.left || x > box.right || y < box.top || y > box.bottom);
 }
 
+// A form in a dialog that came back with errors is shown again at once.
+const now = document.querySelector("[data-opens-now]");
+if (now) open(now.dataset.opensNow);
+
 let waiting = null;
 
 /** Asks before what cannot be undone; only for forms that say data-confirm. */

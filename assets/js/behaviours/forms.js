@@ -1,6 +1,6 @@
 // A button is disabled only while its request is in flight, so that a double click sends once.
 document.addEventListener("submit", (event) => {
-  if (event.defaultPrevented || event.target.method === "dialog" || event.target.dataset.download !== undefined) return;
+  if (event.defaultPrevented || event.target.method === "dialog" || event.submitter?.dataset.download !== undefined) return;
   const button = event.submitter ?? event.target.querySelector("button:not([type=button])");
   // After the form's data was collected, so that the button's own name and value are still sent.
   setTimeout(() => button?.setAttribute("aria-busy", "true"));

@@ -77,13 +77,14 @@ function schedule() {
   timer = setTimeout(tick, PACE_MS[Math.min(quiet, PACE_MS.length - 1)]);
 }
 
-/** Ask soon: something was just started or put on the page. */
-export function hurry() {
+/** Ask soon: something was just started or put on the page. Other scripts dispatch "live:hurry". */
+function hurry() {
   quiet = 0;
   clearTimeout(timer);
   timer = setTimeout(tick, 300);
 }
 
+document.addEventListener("live:hurry", hurry);
 document.addEventListener("visibilitychange", () => !document.hidden && hurry());
 document.addEventListener("htmx:after:swap", (event) => {
   if (event.target !== source) quiet = 0;

@@ -15,7 +15,7 @@ function armAll() {
   for (const toast of document.querySelectorAll("[data-toast]")) arm(toast);
 }
 
-export function say(text, tone = "info") {
+function say(text, tone = "info") {
   const toast = document.createElement("div");
   toast.className = "toast";
   toast.dataset.tone = tone;
@@ -32,6 +32,8 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-dismiss]")) event.target.closest("[data-toast]")?.remove();
 });
 
+// Other scripts dispatch "toast:say".
+document.addEventListener("toast:say", (event) => say(event.detail.text, event.detail.tone));
 document.addEventListener("htmx:error", (event) => {
   const source = event.detail.ctx?.sourceElement;
   if (source?.id === "live-source" || event.detail.error?.name === "AbortError") return;

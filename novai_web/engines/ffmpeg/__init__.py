@@ -1,14 +1,38 @@
 """Everything with moving pictures and sound. Light to import: libav, Pillow and numpy live in child processes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from novai_web.engines.ffmpeg import child
 from novai_web.engines.ffmpeg.media import Checked, Limits, Media
+from novai_web.engines.ffmpeg.planning import Plan, Variant, make_plan, target_size
+from novai_web.engines.ffmpeg.rendering import render
+from novai_web.engines.ffmpeg.settings import Framing, RenderSettings, Sound
 from novai_web.engines.ffmpeg.style import HookStyle
 from novai_web.errors import UnusableMedia
 
-__all__ = ["Checked", "HookStyle", "Limits", "Media", "probe", "probe_all"]
+__all__ = [
+    "Checked",
+    "Framing",
+    "HookStyle",
+    "Limits",
+    "Media",
+    "Plan",
+    "RenderSettings",
+    "Sound",
+    "Variant",
+    "contact_sheet",
+    "plan",
+    "previews",
+    "probe",
+    "probe_all",
+    "render",
+    "target_size",
+]
+
+
+PREVIEWS = {"video": ("poster", "thumb", "clip"), "audio": ("waveform",), "image": ("poster", "thumb")}
 
 
 def probe(path: Path, limits: Limits) -> Media:
@@ -36,3 +60,65 @@ def probe_all(paths: Sequence[Path], limits: Limits) -> list[Media | UnusableMed
 def _examine(paths: Sequence[Path], limits: Limits) -> list[dict[str, str]]:
     seconds = limits.probe_seconds_max * max(1, len(paths))
     return child.ask("probe", limits, seconds, paths=[str(path.absolute()) for path in paths]) if paths else []
+
+
+def plan(
+    batch: Sequence[Variant],
+    settings: RenderSettings,
+    limits: Limits | None = None,
+    known: Mapping[Path, Media] | None = None,
+) -> Plan:
+    """What the batch takes. Files that are not `known` are probed; one that is unusable refuses only its variants."""
+    found: dict[Path, Media | UnusableMedia] = dict(known or {})
+    files = dict.fromkeys(path for variant in batch for path in (variant.video, variant.audio) if path is not None)
+    unknown = [path for path in files if path not in found]
+    found.update(zip(unknown, probe_all(unknown, limits or Limits()), strict=True))
+    return make_plan(batch, settings, found)
+
+
+def previews(path: Path, media: Media, folder: Path, limits: Limits) -> dict[str, Path]:
+    """Small pictures and clips of a file, by name: "poster", "thumb", "clip", "waveform".
+
+    Which there are depends on the kind; one that fails is absent, and takes no other with it.
+    """
+    made: dict[str, Path] = {}
+    for name in PREVIEWS[media.kind]:
+        with suppress(UnusableMedia):
+            answer = child.ask(
+                "previews",
+                limits,
+                limits.preview_seconds_max,
+                name=name,
+                path=str(path.absolute()),
+                media=media.to_json(),
+                folder=str(folder.absolute()),
+            )
+            made[name] = Path(answer)
+    return made
+
+
+def contact_sheet(
+    texts: Sequence[str],
+    style: HookStyle,
+    width: int,
+    height: int,
+    folder: Path,
+    limits: Limits,
+    background: Path | None = None,
+) -> list[Path]:
+    """One small picture a hook, in order, of a frame of width × height, drawn as the render would draw it.
+
+    `background` is a picture or a video, whose poster is taken; without one the frame is grey.
+    Raises UnusableMedia for a text that cannot be drawn.
+    """
+    answer = child.ask(
+        "sheet",
+        limits,
+        limits.preview_seconds_max,
+        texts=list(texts),
+        style=style.model_dump(mode="json"),
+        size=[width, height],
+        folder=str(folder.absolute()),
+        background=str(background.absolute()) if background else None,
+    )
+    return [Path(path) for path in answer]

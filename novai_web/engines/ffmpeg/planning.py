@@ -93,7 +93,13 @@ class Plan:
         ]
         lines += [_describe(segment) for segment in self.segments]
         for (video, track), users in tracks.items():
-            what = track.audio.name if track.audio else f"the sound of {video.name}" if track.action != "none" else "no sound"
+            what = (
+                track.audio.name
+                if track.audio
+                else f"the sound of {video.name}"
+                if track.action != "none"
+                else "no sound"
+            )
             lines.append(f"sound  {track.action:6} {what} for {video.name} → {users} variants: {track.why}")
         lines += [f"refuse {n}: {sentence}" for n, sentence in self.refused.items()]
         return "\n".join(lines)
@@ -142,9 +148,7 @@ class Plan:
         )
 
 
-def make_plan(
-    batch: Sequence[Variant], settings: RenderSettings, found: Mapping[Path, Media | UnusableMedia]
-) -> Plan:
+def make_plan(batch: Sequence[Variant], settings: RenderSettings, found: Mapping[Path, Media | UnusableMedia]) -> Plan:
     """`found` says what each video and audio of the batch is, or why it cannot be used."""
     media = {path: what for path, what in found.items() if isinstance(what, Media)}
     refused: dict[int, str] = {}
@@ -226,13 +230,21 @@ def _track(variant: Variant, settings: RenderSettings, media: Mapping[Path, Medi
     video = media[variant.video]
     if variant.audio is not None and settings.audio_mode != "keep":
         mixed = settings.audio_mode == "mix" and video.has_audio
-        why = "mixed under the original" if mixed else "it replaces the original" if video.has_audio else "there is no original"
+        why = (
+            "mixed under the original"
+            if mixed
+            else "it replaces the original"
+            if video.has_audio
+            else "there is no original"
+        )
         return Track("encode", why, variant.audio, with_original=mixed)
     if not video.has_audio:
         return Track("none", "the video is silent and no audio was chosen")
     if video.audio_codec == "aac":
         return Track("copy", "the original sound is kept", with_original=True)
-    return Track("encode", f"the original sound is kept, but MP4 wants AAC, not {video.audio_codec}", with_original=True)
+    return Track(
+        "encode", f"the original sound is kept, but MP4 wants AAC, not {video.audio_codec}", with_original=True
+    )
 
 
 def _sharing(segment: Segment, track: Track) -> tuple[Path, Track]:

@@ -52,5 +52,7 @@ class RenderSettings(HookStyle, Sound, Framing):
 
     crf: int = Field(20, ge=10, le=40, title="Quality", description="x264's CRF: lower is better and larger.")
     preset: Preset = Field("veryfast", title="Effort", description="x264's preset: slower is smaller.")
-    audio_bit_rate: int = Field(192_000, ge=32_000, le=512_000, title="Audio bitrate", description="Bits a second, AAC.")
+    audio_bit_rate: int = Field(
+        192_000, ge=32_000, le=512_000, title="Audio bitrate", description="Bits a second, AAC."
+    )
     threads: int = Field(0, ge=0, le=64, title="Encoder threads", description="0: one per core, up to eight.")

@@ -8,7 +8,9 @@ from novai_web.errors import UnusableMedia
 
 HEAD_BYTES = 4096
 
-ACCEPTED = "NOVAI takes MP4, MOV, MKV and WebM videos, MP3, WAV, M4A, AAC, FLAC and OGG audio, JPEG, PNG and WebP images."
+ACCEPTED = (
+    "NOVAI takes MP4, MOV, MKV and WebM videos, MP3, WAV, M4A, AAC, FLAC and OGG audio, JPEG, PNG and WebP images."
+)
 
 
 class Format(NamedTuple):

@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Position = Literal[
-    "top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"
-]
+Position = Literal["top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"]
 Family = Literal["Inter", "Montserrat", "Anton", "Bebas Neue", "Playfair Display", "Roboto Mono", "Noto Sans"]
 Align = Literal["auto", "left", "center", "right"]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
@@ -42,15 +40,11 @@ class HookStyle(BaseModel):
     )
     hook_box: bool = Field(False, title="Box", description="A panel behind every line.")
     hook_box_color: Colour = Field("#000000", title="Box colour", description="Of the panel.")
-    hook_box_opacity: float = Field(
-        0.8, ge=0, le=1, title="Box opacity", description="From 0, invisible, to 1, solid."
-    )
+    hook_box_opacity: float = Field(0.8, ge=0, le=1, title="Box opacity", description="From 0, invisible, to 1, solid.")
     hook_box_radius: float = Field(
         25, ge=0, le=50, title="Box corners", description="Percent of a line's height; 0 is square, 50 is round."
     )
-    hook_align: Align = Field(
-        "auto", title="Alignment", description="Of several lines; auto follows the position."
-    )
+    hook_align: Align = Field("auto", title="Alignment", description="Of several lines; auto follows the position.")
 
     @property
     def window(self) -> tuple[float, float]:

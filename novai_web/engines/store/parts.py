@@ -18,8 +18,7 @@ from novai_web.errors import Conflict, DiskFull, NotFound, TooLarge
 CHUNK_BYTES = 256 * 1024
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _FULL = "The storage is full. What has arrived is kept: free some space, then continue this upload."
-_BUSY = "Another tab or an earlier connection is still sending this file. Try again in a moment."
-_MORE = "More bytes arrived than were announced. None of this part was kept."
+_MORE = "More bytes arrived than were announced. Begin this upload again."
 
 
 class Readable(Protocol):
@@ -35,8 +34,9 @@ class Finished(NamedTuple):
 class PartialFile:
     """One upload in its own folder below `folder`: `length` (announced), then `data`, which ends as `whole`.
 
-    The size of the file is the offset: there is no second record of it that could disagree. One process at a
-    time may change an upload; the kernel frees its lock when that process dies.
+    The size of the file is the offset: there is no second record of it that could disagree. Each piece is written
+    under a lock, which the kernel frees when its holder dies, and only where the file then ends. So a request that
+    resumes overtakes one whose connection hangs, and what that one still sends is refused instead of mixed in.
     """
 
     def __init__(self, folder: Path, upload_id: str) -> None:
@@ -87,38 +87,33 @@ class PartialFile:
     def append(self, offset: int, stream: Readable, limit: int | None = None) -> int:
         """Add what `stream` has, at most `limit` bytes if that is known, and return the new offset.
 
-        Raises Conflict when `offset` is not where the file ends or somebody else is writing, TooLarge when there
-        is more than was announced, DiskFull, and whatever reading the stream raises. All but TooLarge keep what
-        arrived before.
+        Raises Conflict when `offset` is not where the file ends, or no longer is because another request went on
+        from there; TooLarge when there is more than was announced; DiskFull; and whatever reading the stream
+        raises. In each case what arrived before is kept, and is on the disk.
         """
-        with self._alone():
-            reached, left = self.offset, self.length - self.offset
-            if offset != reached:
-                raise Conflict(f"This upload continues at byte {reached}, not {offset}.")
-            if limit is not None and limit > left:
-                raise TooLarge(_MORE)
-            if left == 0:
-                return reached
-            with disk_errors(), _missing():
-                target = os.open(self._data, os.O_WRONLY | os.O_APPEND)
-            try:
-                _pour(stream, target, left if limit is None else limit)
-                if limit is None and os.fstat(target).st_size == self.length and stream.read(1):
-                    os.ftruncate(target, reached)
+        length = self.length
+        self._check_offset(offset)
+        if limit is not None and offset + limit > length:
+            raise TooLarge(_MORE)
+        wanted = length - offset + 1 if limit is None else limit  # one more, to see that there is no more
+        try:
+            while wanted and (chunk := stream.read(min(CHUNK_BYTES, wanted))):
+                if offset + len(chunk) > length:
                     raise TooLarge(_MORE)
-            finally:
-                with disk_errors(_FULL):
-                    try:
-                        os.fsync(target)
-                    finally:
-                        os.close(target)
-            return self.offset
+                self._add(offset, chunk)
+                offset += len(chunk)
+                wanted -= len(chunk)
+        finally:
+            with disk_errors(_FULL), suppress(FileNotFoundError):  # finished or discarded meanwhile
+                sync(self._data)
+        return offset
 
     def finish(self) -> Finished:
         """The whole file, now for reading only, with its hash (about half a second a gigabyte). May be repeated."""
         with self._alone():
-            if self.offset != self.length:
-                raise Conflict(f"This upload has {self.offset} of {self.length} bytes; send the rest first.")
+            offset, length = self.offset, self.length
+            if offset != length:
+                raise Conflict(f"This upload has {offset} of {length} bytes; send the rest first.")
             with disk_errors(), _missing():
                 if not self._whole.exists():
                     sync(self._data)
@@ -130,21 +125,31 @@ class PartialFile:
                     return Finished(self._whole, digest, os.fstat(file.fileno()).st_size)
 
     def discard(self) -> None:
-        """Forget the upload and its bytes; fine when there is none. Raises Conflict while somebody is writing."""
+        """Forget the upload and its bytes; fine when there is none."""
         with suppress(NotFound), self._alone(), disk_errors():
             self._length.unlink(missing_ok=True)  # no upload from here on, whatever is left of it
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _add(self, offset: int, chunk: bytes) -> None:
+        with self._alone():
+            self._check_offset(offset)
+            with disk_errors(_FULL), _missing(), self._data.open("ab", buffering=0) as file:
+                left = memoryview(chunk)
+                while left:
+                    left = left[file.write(left) :]
+
+    def _check_offset(self, offset: int) -> None:
+        reached = self.offset
+        if offset != reached:
+            raise Conflict(f"This upload continues at byte {reached}, not {offset}.")
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the upload's folder; Conflict if somebody else does."""
+        """Hold the upload's folder. Never while waiting for a sender, who may be gone without a word."""
         with disk_errors(), _missing():
             descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Conflict(_BUSY) from None
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             with disk_errors(), _missing():  # discarded, and perhaps begun anew, before we held it
                 if not os.path.samestat(os.fstat(descriptor), self._folder.stat()):
                     raise NotFound
@@ -161,15 +166,6 @@ def abandoned(folder: Path, seconds: float) -> Iterator[PartialFile]:
                 newest = max(file.stat().st_mtime for file in (entry, *entry.iterdir()))
                 if time.time() - newest > seconds:
                     yield PartialFile(folder, entry.name)
-
-
-def _pour(stream: Readable, target: int, most: int) -> None:
-    while most > 0 and (chunk := stream.read(min(CHUNK_BYTES, most))):
-        most -= len(chunk)
-        left = memoryview(chunk)
-        with disk_errors(_FULL):
-            while left:
-                left = left[os.write(target, left) :]
 
 
 @contextmanager

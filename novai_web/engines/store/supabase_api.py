@@ -26,7 +26,7 @@ _jitter = SystemRandom()
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(eq=False)
 class Refused(Exception):
     """An answer that is not a success; the code in its body is truer than the HTTP one."""
 
@@ -136,7 +136,7 @@ class Patience:
     def failed(self, error: Refused | Unreachable, *, repeatable: bool = True) -> None:
         """Wait, or raise `error` when waiting is useless, unsafe or has lasted long enough."""
         self._failures += 1
-        asked = error.retry_after or 0 if isinstance(error, Refused) else 0
+        asked = (error.retry_after or 0) if isinstance(error, Refused) else 0
         if self._failures >= self._attempts or asked > _RETRY_AFTER_SECONDS_MAX or not _passing(error, repeatable):
             raise error
         time.sleep(max(asked, _jitter.uniform(0, min(_WAIT_SECONDS_MAX, _WAIT_SECONDS * 2**self._failures))))

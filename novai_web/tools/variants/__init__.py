@@ -8,6 +8,8 @@ from typing import Any
 from novai_web import __version__
 from novai_web.config import Settings
 from novai_web.engines import ffmpeg
+from novai_web.engines.ffmpeg import planning
+from novai_web.engines.ffmpeg.settings import RenderSettings
 from novai_web.tools.tool import Estimate, Made, Part, Promise, Step, Tool, Work
 from novai_web.tools.variants.form import Variant, VariantsInput, cells, names_of, sources
 
@@ -103,8 +105,8 @@ def _cell(given: VariantsInput, promise: Promise) -> Variant:
     return Variant(promise.n, assets[spec["video"]], assets.get(spec["audio"]), hooks.get(spec["hook"]))
 
 
-def _variant(cell: Variant, name: str, work: Work) -> ffmpeg.Variant:
-    return ffmpeg.Variant(
+def _variant(cell: Variant, name: str, work: Work) -> planning.Variant:
+    return planning.Variant(
         n=cell.n,
         video=work.fetch(cell.video),
         audio=work.fetch(cell.audio) if cell.audio else None,
@@ -113,8 +115,8 @@ def _variant(cell: Variant, name: str, work: Work) -> ffmpeg.Variant:
     )
 
 
-def _settings(given: VariantsInput) -> ffmpeg.RenderSettings:
-    return ffmpeg.RenderSettings(**_own(given, ffmpeg.RenderSettings.model_fields))
+def _settings(given: VariantsInput) -> RenderSettings:
+    return RenderSettings(**_own(given, RenderSettings.model_fields))
 
 
 def style_of(given: VariantsInput) -> ffmpeg.HookStyle:

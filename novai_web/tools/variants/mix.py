@@ -63,7 +63,9 @@ def new_seed() -> int:
 
 
 def _round_robin(videos: int, audios: int, hooks: int, total: int, seed: int | None) -> Iterator[tuple[int, int, int]]:
-    video_order, audio_order, hook_order = (_order(size, seed, salt) for salt, size in enumerate((videos, audios, hooks)))
+    video_order, audio_order, hook_order = (
+        _order(size, seed, salt) for salt, size in enumerate((videos, audios, hooks))
+    )
     around = lcm(audios, hooks)
     c = 0
     for place in range(videos):

@@ -34,7 +34,9 @@ def check(template: str) -> None:
     if len(template) > TEMPLATE_LENGTH_MAX:
         raise _invalid(f"The name is longer than {TEMPLATE_LENGTH_MAX} characters. Shorten it.")
     try:
-        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None]
+        fields = [
+            (name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None
+        ]
     except ValueError:
         raise _invalid(f"A brace is missing its partner. Use {known}, and {{{{ for a plain brace.") from None
     for name, spec, conversion in fields:

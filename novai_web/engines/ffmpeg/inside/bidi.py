@@ -11,7 +11,18 @@ from itertools import groupby
 
 _STRONG = {"L": "L", "R": "R", "AL": "R", "EN": "R", "AN": "R"}  # numbers count as R between neutrals (N0–N2)
 _NEUTRAL = ("B", "S", "WS", "ON", "BN")
-_OPENING = {"(": ")", "[": "]", "{": "}", "「": "」", "『": "』", "【": "】", "〈": "〉", "《": "》", "（": "）", "⟨": "⟩"}
+_OPENING = {
+    "(": ")",
+    "[": "]",
+    "{": "}",
+    "「": "」",
+    "『": "』",
+    "【": "】",
+    "〈": "〉",
+    "《": "》",
+    "（": "）",
+    "⟨": "⟩",
+}
 _CLOSING = {close: open_ for open_, close in _OPENING.items()}
 
 

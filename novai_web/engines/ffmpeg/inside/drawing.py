@@ -101,9 +101,7 @@ def _bitmap(font: Font, number: int, size: float, outline: float, shift: float) 
     glyph = face.glyph.get_glyph()
     if outline > 0:
         stroker = freetype.Stroker()
-        stroker.set(
-            round(outline * 64), freetype.FT_STROKER_LINECAP_ROUND, freetype.FT_STROKER_LINEJOIN_ROUND, 0
-        )
+        stroker.set(round(outline * 64), freetype.FT_STROKER_LINECAP_ROUND, freetype.FT_STROKER_LINEJOIN_ROUND, 0)
         glyph.stroke(stroker, True)
     drawn = glyph.to_bitmap(freetype.FT_RENDER_MODE_NORMAL, freetype.Vector(round(shift * 64), 0), True)
     bitmap = drawn.bitmap

@@ -36,7 +36,9 @@ EMOJI_SCALE = 0.82  # of the em: an emoji as drawn in the font towers over the l
 _TEXT_STYLE, _EMOJI_STYLE, _KEYCAP, _JOINER = "\ufe0e", "\ufe0f", "\u20e3", "\u200d"
 _ALWAYS_COVERED = {_TEXT_STYLE, _EMOJI_STYLE, _JOINER, "\u200c"}
 # Shown as emoji unless a text selector follows: all of the emoji planes, and the symbols that people type as emoji.
-_EMOJI_START = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\u231a\u231b\u23e9-\u23f3\u25fd\u25fe\u2b1b\u2b1c\u2b50\u2b55]")
+_EMOJI_START = re.compile(
+    "[\U0001f000-\U0001faff\u2600-\u27bf\u231a\u231b\u23e9-\u23f3\u25fd\u25fe\u2b1b\u2b1c\u2b50\u2b55]"
+)
 
 
 class Font:

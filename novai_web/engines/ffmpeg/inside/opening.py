@@ -25,9 +25,7 @@ AUDIO_CODECS = frozenset(
     + ("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_u8", "pcm_s16be", "pcm_s24be")
     + ("pcm_mulaw", "pcm_alaw")
 )
-_DECODERS = ",".join(
-    [*VIDEO_CODECS, "libdav1d", *sorted(AUDIO_CODECS), "mp3float", "mp2float", "libopus", "libvorbis"]
-)
+_DECODERS = ",".join([*VIDEO_CODECS, "libdav1d", *sorted(AUDIO_CODECS), "mp3float", "mp2float", "libopus", "libvorbis"])
 
 
 @contextmanager

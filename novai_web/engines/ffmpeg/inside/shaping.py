@@ -74,7 +74,9 @@ def _runs(text: str, family: str, base: int) -> Iterator[tuple[Font, int, str]]:
     at = 0
     for cluster in grapheme_clusters(text):
         # A space stays in the font of the word before it, so that it does not cut a run in two.
-        font = pieces[-1][0] if cluster == " " and pieces and not pieces[-1][0].is_emoji else fonts.choose(cluster, family)
+        font = (
+            pieces[-1][0] if cluster == " " and pieces and not pieces[-1][0].is_emoji else fonts.choose(cluster, family)
+        )
         pieces.append((font, levels[at], cluster))
         at += len(cluster)
     for (font, level), run in groupby(pieces, key=lambda piece: piece[:2]):
@@ -82,7 +84,9 @@ def _runs(text: str, family: str, base: int) -> Iterator[tuple[Font, int, str]]:
 
 
 @lru_cache(4096)
-def _shape_run(text: str, font: Font, right_to_left: int, language: str) -> tuple[list[tuple[int, float, float]], float]:
+def _shape_run(
+    text: str, font: Font, right_to_left: int, language: str
+) -> tuple[list[tuple[int, float, float]], float]:
     buffer = hb.Buffer()
     buffer.add_str(text)
     buffer.guess_segment_properties()

@@ -1,0 +1,4 @@
+// On the pages that list assets: selecting, uploading, listening.
+import "./behaviours/selection.js";
+import "./behaviours/upload.js";
+import "./behaviours/listen.js";

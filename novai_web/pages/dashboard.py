@@ -1,0 +1,34 @@
+"""The first page: what runs, what was made, what to do next."""
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+
+from novai_web.jobs import batches, finding
+from novai_web.library import listing, uploads
+from novai_web.library.assets import Library
+from novai_web.web import who
+
+bp = Blueprint("dashboard", __name__)
+
+ACTIVE = 6
+BATCHES = 6
+RECENT = 12
+
+
+@bp.get("/")
+def show() -> ResponseReturnValue:
+    account = who.account()
+    library = Library(account.id)
+    return render_template(
+        "dashboard.html",
+        counts=listing.counts(library),
+        active=[job for job in finding.single(account.id, limit=ACTIVE) if not job.is_over],
+        batches=[(each.batch, each) for each in batches.recent(account.id, limit=BATCHES)],
+        recent=listing.listed(library, listing.Filter(), size=RECENT).items,
+        numbers={
+            "variants_made": finding.delivered_count(account.id),
+            "storage_bytes": uploads.used_bytes(library),
+            "storage_limit_bytes": who.settings().account_bytes_max,
+        },
+        samples_url=None,
+    )
