@@ -9,7 +9,7 @@ from novai_web import api, cli, db, logs, pages, queue
 from novai_web.api.errors import problem
 from novai_web.config import Settings
 from novai_web.pages.errors import say
-from novai_web.web import errors, limits, safety, who
+from novai_web.web import errors, limits, receiving, safety, who
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,6 +22,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.connect(app, settings)
     db.migrations(app, ROOT / "migrations")
     queue.connect(settings)
+    receiving.register(app, settings)
     safety.register(app, settings)
     limits.register(app, settings)
     who.register(app)

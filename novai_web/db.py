@@ -47,7 +47,8 @@ session: scoped_session[Session] = db.session  # type: ignore[assignment]
 
 def connect(app: Flask, settings: Settings) -> None:
     """Give `app` its database. UTC everywhere, and no statement or lock may wait for ever."""
-    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    # Without an address the application still loads, for what needs no database; asking it is then refused.
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url or "postgresql+psycopg://no-database-is-set.invalid"
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
         "pool_pre_ping": True,
         "pool_size": 10,

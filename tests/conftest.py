@@ -4,6 +4,7 @@ import contextvars
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
 from itsdangerous import URLSafeTimedSerializer
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from werkzeug.test import TestResponse
 
 from novai_web import accounts, credits, db
@@ -45,6 +46,7 @@ def settings(servers: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Se
         redis_url=servers.redis_url,
         secret_key="for tests only, and long enough to be one",
         disk_free_bytes_min=0,
+        echo=True,
         password_rounds=1,
         password_memory_kib=32,
     )
@@ -122,7 +124,7 @@ def _forget_everything(settings: Settings, database: Engine) -> None:
         if filled:
             connection.execute(text(f"TRUNCATE {', '.join(filled)} CASCADE"))
     redis.Redis.from_url(settings.redis_url).flushdb()
-    for folder in (settings.files_folder, settings.scratch_folder, settings.uploads_folder):
+    for folder in (settings.files_folder, settings.scratch_folder, settings.uploads_folder, settings.arriving_folder):
         _empty(folder)
 
 
@@ -133,6 +135,26 @@ def _has_rows(connection: Connection, table: str) -> bool:
 def _empty(folder: Path) -> None:
     for path in folder.glob("*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture
+def queries() -> Callable[[], AbstractContextManager[list[str]]]:
+    """`with queries() as said:` collects what the database is asked, to show that a list asks no more when it is longer."""
+
+    @contextmanager
+    def counted() -> Iterator[list[str]]:
+        said: list[str] = []
+
+        def hear(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            said.append(statement)
+
+        event.listen(Engine, "before_cursor_execute", hear)
+        try:
+            yield said
+        finally:
+            event.remove(Engine, "before_cursor_execute", hear)
+
+    return counted
 
 
 # --- People: Alice owns, Bob is a stranger, Charlie is an administrator. -------------------------------------------

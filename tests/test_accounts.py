@@ -90,7 +90,9 @@ def test_one_address_has_one_account_however_it_is_spelled(app: Flask, settings:
     assert list(refused.value.fields) == ["email"]
 
 
-@pytest.mark.parametrize("email", ["", "ada", "ada@", "@example.com", "a b@example.com", "ada@ex\nample.com", "a" * 250 + "@b.c"])
+@pytest.mark.parametrize(
+    "email", ["", "ada", "ada@", "@example.com", "a b@example.com", "ada@ex\nample.com", "a" * 251 + "@b.c"]
+)
 def test_an_address_must_be_one(app: Flask, settings: Settings, email: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         register(settings, email)
@@ -124,9 +126,7 @@ def test_every_wrong_field_is_named_at_once(app: Flask, settings: Settings) -> N
 
 def test_a_password_signs_in_from_every_keyboard(app: Flask, settings: Settings) -> None:
     register(settings, password="caf\u00e9 au lait, please")
-    found = accounts.check_sign_in(
-        email="ada@example.com", password="cafe\u0301 au lait, please", settings=settings
-    )
+    found = accounts.check_sign_in(email="ada@example.com", password="cafe\u0301 au lait, please", settings=settings)
     assert found.email == "ada@example.com"
 
 
@@ -251,9 +251,7 @@ def test_of_many_simultaneous_uses_of_a_refresh_token_at_most_one_is_answered(
     assert session.scalar(alive) == 0
 
 
-def test_no_token_outlives_a_password_change_that_it_races_with(
-    app: Flask, alice: Account, settings: Settings
-) -> None:
+def test_no_token_outlives_a_password_change_that_it_races_with(app: Flask, alice: Account, settings: Settings) -> None:
     with transaction():
         tokens = [accounts.issue(alice, settings) for _ in range(4)]
 
@@ -275,7 +273,6 @@ def test_tokens_are_not_issued_on_a_password_that_was_changed_meanwhile(
     app: Flask, alice: Account, settings: Settings
 ) -> None:
     checked = accounts.check_sign_in(email=alice.email, password=PASSWORD, settings=settings)
-    session.rollback()
     with db.db.engine.begin() as elsewhere:
         elsewhere.execute(update(Account).values(session_version=Account.session_version + 1))
     with pytest.raises(SignInNeeded):

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from novai_web.accounts.models import Account
 from novai_web.errors import InvalidInput
@@ -12,12 +12,12 @@ NAME_CHARS_MAX = 100
 PASSWORD_CHARS_MIN = 10
 PASSWORD_CHARS_MAX = 1024
 
+# A house of one's own has addresses such as admin@localhost; the library says to empty this list for that.
+SPECIAL_USE_DOMAIN_NAMES.clear()
+
 
 def normal_email(email: str) -> str | None:
-    """The one spelling of an address under which we keep and count it, or None if it is no address.
-
-    A house of one's own has addresses like admin@localhost, and nothing is sent, so the domain need not exist.
-    """
+    """The one spelling of an address under which we keep and count it, or None if it is no address."""
     if len(email) > EMAIL_CHARS_MAX:
         return None
     try:

@@ -172,4 +172,3 @@ def hook_restored(account: Account, hook_id: int) -> HookOut:
     library = Library(account.id)
     trash.restore_hooks(library, ids=[hook_id])
     return HookOut.model_validate(library.find_hook(hook_id))
-

@@ -56,9 +56,7 @@ class AssetOut(Shape):
         same = {name: getattr(asset, name) for name in cls.model_fields if hasattr(asset, name)}
         shown = next((part for part in ("thumb", "poster", "waveform") if asset.has(part)), None)
         urls = {part: _url(asset, part) for part in asset.previews}
-        return cls(
-            **{**same, "url": _url(asset, "original"), "thumbnail_url": urls.get(shown or ""), "previews": urls}
-        )
+        return cls(**{**same, "url": _url(asset, "original"), "thumbnail_url": urls.get(shown or ""), "previews": urls})
 
 
 class SourceOut(Shape):
@@ -72,9 +70,9 @@ class SourceOut(Shape):
 
 
 class AssetDetailOut(AssetOut):
-    recipe: dict[str, Any] = {}
-    made_from: list[SourceOut] = []
-    made_into: list[int] = []
+    recipe: dict[str, Any]
+    made_from: list[SourceOut]
+    made_into: list[int] = Field(description="The newest assets that were made from this one.")
 
     @classmethod
     def whole(cls, library: Library, asset: Asset) -> "AssetDetailOut":

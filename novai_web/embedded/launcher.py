@@ -49,6 +49,8 @@ def _serve(
 ) -> NoReturn:
     supervisor = Supervisor(hurry)
     wanted = servers.Addresses(settings.database_url, settings.redis_url)
+    if not os.getuid():
+        say("novai", "running as root, for which there is no need: a user of its own is safer")
     below, addresses = servers.embedded(data, sockets, wanted)
     os.environ.update(addresses.environment, NOVAI_DATA=str(data), PYTHONUNBUFFERED="1")
     web, workers, dispatcher = _web(listener), _workers(settings), _dispatcher()
@@ -129,7 +131,13 @@ def _worker(queue: str, number: int) -> Service:
     """SIGQUIT is Celery's soft shutdown: a short wait for running tasks, while SIGTERM waits for ever."""
     worker = ["-m", "celery", "--app", "tasks", "--quiet", "worker", "--without-gossip", "--without-mingle"]
     options = ["--queues", queue, "--concurrency", str(number), "--hostname", f"{queue}@%h", "--loglevel", "INFO"]
-    return Service(f"worker-{queue}", [sys.executable, *worker, *options], stop_signal=signal.SIGQUIT)
+    return Service(
+        f"worker-{queue}",
+        [sys.executable, *worker, *options],
+        environment={"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"},
+        stop_signal=signal.SIGQUIT,
+        grace_seconds=15,
+    )
 
 
 def _dispatcher() -> Service:

@@ -24,9 +24,7 @@ class Received:
     is_duplicate: bool
 
 
-def take(
-    library: Library, announced: Announced, finished: Finished, store: Store, settings: Settings
-) -> Received:
+def take(library: Library, announced: Announced, finished: Finished, store: Store, settings: Settings) -> Received:
     """A file that came in whole, with a form. Raises what `uploads.begin` and `receive` raise."""
     with transaction():
         upload = uploads.begin(library, announced, settings, store)

@@ -103,4 +103,4 @@ def types_in_use(library: Library, kind: Kind) -> Sequence[str]:
 def counts(library: Library) -> dict[str, int]:
     """How many live assets of each kind there are, as the lists count them."""
     query = Filter().of(library).with_only_columns(Asset.kind, func.count()).group_by(Asset.kind)
-    return {kind: count for kind, count in session.execute(query)}
+    return dict(session.execute(query).tuples().all())

@@ -92,9 +92,7 @@ class Asset(Base):
     duration_seconds: Mapped[float | None] = mapped_column(Float)
     width: Mapped[int | None]
     height: Mapped[int | None]
-    made_by_job_id: Mapped[int | None] = mapped_column(
-        ForeignKey("jobs.id", ondelete="SET NULL"), index=True
-    )
+    made_by_job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
     made_by_tool: Mapped[str | None]
     recipe: Mapped[Json] = mapped_column(server_default=text("'{}'"), default=dict)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, func, literal, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from novai_web.db import session
 from novai_web.errors import InvalidInput
@@ -22,8 +23,8 @@ class Order:
     """How a list is sorted: by `key`, then by `id`; both in one direction so that one index serves."""
 
     name: str
-    key: ColumnElement[Any]
-    id: ColumnElement[int]
+    key: ColumnElement[Any] | InstrumentedAttribute[Any]
+    id: InstrumentedAttribute[int]
     descending: bool
     type: type
 

@@ -19,7 +19,9 @@ VALUES_CHARACTERS_MAX = 16_000
 def listed(library: Library, tool: str) -> Sequence[Preset]:
     """The presets of one tool, by alphabet."""
     return session.scalars(
-        select(Preset).where(Preset.account_id == library.account_id, Preset.tool == tool).order_by(func.lower(Preset.name))
+        select(Preset)
+        .where(Preset.account_id == library.account_id, Preset.tool == tool)
+        .order_by(func.lower(Preset.name))
     ).all()
 
 
@@ -44,9 +46,7 @@ def save(library: Library, tool: str, name: str, values: Mapping[str, Any]) -> P
 
 def find(library: Library, preset_id: int) -> Preset:
     """Raises NotFound, also for another's."""
-    found = session.scalar(
-        select(Preset).where(Preset.account_id == library.account_id, Preset.id == preset_id)
-    )
+    found = session.scalar(select(Preset).where(Preset.account_id == library.account_id, Preset.id == preset_id))
     if found is None:
         raise NotFound
     return found

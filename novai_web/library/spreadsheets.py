@@ -111,7 +111,8 @@ def _decoded(content: bytes) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as problem:
         line = content.count(b"\n", 0, problem.start) + 1
-        raise InvalidInput({"file": f"Line {line} is not UTF-8. Save the file as “CSV UTF-8” and send it again."}) from None
+        said = f"Line {line} is not UTF-8. Save the file as “CSV UTF-8” and send it again."
+        raise InvalidInput({"file": said}) from None
     if "\0" in text:
         raise InvalidInput({"file": "This is not a CSV file. Save the sheet as “CSV UTF-8” and send that."})
     return text

@@ -14,7 +14,7 @@ from novai_web.db import now, session
 from novai_web.engines.store import Store
 from novai_web.engines.store.parts import Finished, PartialFile
 from novai_web.errors import DiskFull, InvalidInput, NotFound, TooLarge
-from novai_web.library import files, words
+from novai_web.library import words
 from novai_web.library.assets import Library
 from novai_web.library.editing import collection_for
 from novai_web.library.models import Asset, Collection, Kind, Upload

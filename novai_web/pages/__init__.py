@@ -7,13 +7,18 @@ from novai_web.pages import (
     accounts,
     assets,
     batches,
+    collections,
     dashboard,
     health,
+    hooks,
     jobs,
+    library,
+    media,
     presets,
     shell,
     static_files,
     tools,
+    trash,
     variants,
     wording,
 )
@@ -26,6 +31,11 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     presets.bp,
     jobs.bp,
     batches.bp,
+    library.bp,
+    hooks.bp,
+    collections.bp,
+    trash.bp,
+    media.bp,
 )
 
 

@@ -56,9 +56,11 @@ def values(model: type[Input], raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _form_field(name: str, info: FieldInfo) -> FormField:
-    inner, _ = _unwrap(info.annotation)
+    inner, optional = _unwrap(info.annotation)
     limits = _limits(info)
     widget, options = _widget(name, info, inner, limits)
+    if optional and widget == "slider":  # a slider cannot be left empty
+        widget = "number"
     return FormField(
         name=name,
         widget=widget,

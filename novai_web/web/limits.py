@@ -27,7 +27,7 @@ limiter = Limiter(
 
 
 def register(app: Flask, settings: Settings) -> None:
-    app.config["RATELIMIT_STORAGE_URI"] = limits_url(settings.redis_url)
+    app.config["RATELIMIT_STORAGE_URI"] = limits_url(settings.redis_url) or "memory://"
     app.config["RATELIMIT_KEY_PREFIX"] = "novai"
     # Without Redis each process counts for itself, and the limits stay what they are.
     limiter.init_app(app)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from novai_web.engines.ffmpeg import child
 from novai_web.engines.ffmpeg.media import Checked, Limits, Media
@@ -57,7 +58,7 @@ def probe_all(paths: Sequence[Path], limits: Limits) -> list[Media | UnusableMed
     ]
 
 
-def _examine(paths: Sequence[Path], limits: Limits) -> list[dict[str, str]]:
+def _examine(paths: Sequence[Path], limits: Limits) -> list[dict[str, Any]]:
     seconds = limits.probe_seconds_max * max(1, len(paths))
     return child.ask("probe", limits, seconds, paths=[str(path.absolute()) for path in paths]) if paths else []
 

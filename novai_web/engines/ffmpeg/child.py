@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -26,7 +27,7 @@ Event = dict[str, Any]
 
 
 class Crashed(NovaiError):
-    """Reading this file stopped our media reader."""
+    """Our media process stopped. Try again; if it stays, tell the administrator."""
 
 
 def ask(verb: str, limits: Limits, seconds: float, **request: Any) -> Any:
@@ -124,10 +125,8 @@ def _parse(line: bytes) -> Event:
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    try:
+    with suppress(ProcessLookupError):  # it has ended by itself
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it has ended by itself
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
             pipe.close()
@@ -135,5 +134,5 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 
 
 def _tail(stderr: IO[bytes]) -> str:
-    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 2000))
+    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 1000))
     return stderr.read().decode(errors="replace")

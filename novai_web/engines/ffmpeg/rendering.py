@@ -1,6 +1,7 @@
 """Having a plan carried out in child processes, so that a variant that kills one takes no other with it."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class _Rendering:
         self.share = 0.0
 
     def run(self) -> None:
-        """After a crash, those in whose midst it happened are tried once more, each alone; the rest goes on together."""
+        """After a crash, those being made at that moment are tried once more, each alone; the rest goes on together."""
         alone: list[int] = []
         while together := [n for n in self.pending if n not in alone]:
             started = self._try(together)
@@ -67,10 +68,14 @@ class _Rendering:
                 started = event.get("started", started)
                 self._hear(event, floor, room)
         except Crashed:
-            log.warning("A render crashed among the variants %s", started or numbers)
-            return [n for n in started or numbers if n in self.pending]
-        left = [n for n in numbers if n in self.pending]
-        return left
+            if not started:
+                raise  # it is not about any variant: the process cannot even begin
+            log.warning("A render crashed among the variants %s", started)
+            return [n for n in started if n in self.pending]
+        finally:
+            for work in self.folder.glob(".work-*"):
+                shutil.rmtree(work, ignore_errors=True)
+        return [n for n in numbers if n in self.pending]
 
     def _hear(self, event: child.Event, floor: float, room: float) -> None:
         if "done" in event:

@@ -20,7 +20,7 @@ class Sound(BaseModel):
     audio_mode: AudioMode = Field(
         "replace",
         title="Sound",
-        description="The chosen audio instead of the original, under it, or not at all. Without one, the original stays.",
+        description="The chosen audio instead of the original, under it, or not at all; without one, it stays.",
     )
     audio_level_db: float = Field(
         -12, ge=-40, le=0, title="Level when mixed", description="Decibels of the chosen audio below the original."

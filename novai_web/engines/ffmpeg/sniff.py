@@ -80,7 +80,8 @@ def _tag_size(head: bytes) -> int:
 
 def _refuse_cut_short(path: Path) -> None:
     """Walk the top-level boxes: one that is longer than the file is an upload or a recording that was cut off."""
-    size, at, found = path.stat().st_size, 0, set()
+    size, at = path.stat().st_size, 0
+    found: set[bytes] = set()
     with path.open("rb") as file:
         while at + 8 <= size and len(found) < 10_000:
             file.seek(at)

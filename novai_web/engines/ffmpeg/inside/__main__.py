@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from novai_web.engines.ffmpeg.inside import jail
@@ -11,6 +12,9 @@ from novai_web.engines.ffmpeg.media import Limits
 from novai_web.errors import UnusableMedia
 
 Say = Callable[..., None]
+Verb = Callable[[dict[str, Any], Limits, Say], None]
+
+VERBS = ("probe", "previews", "sheet", "render")  # the modules beside this one that have an `answer`
 
 
 def main(verb: str) -> None:
@@ -30,30 +34,17 @@ def _mouth() -> Say:
     os.dup2(2, 1)
 
     def say(**event: Any) -> None:
-        print(json.dumps(event), file=stdout, flush=True)  # noqa: T201 - this is the protocol
+        print(json.dumps(event), file=stdout, flush=True)
 
     return say
 
 
-def _verb(name: str) -> Callable[[dict[str, Any], Limits, Say], None]:
-    """Each verb loads only what it needs: reading a picture's size should not load the encoder."""
-    if name == "probe":
-        from novai_web.engines.ffmpeg.inside import probe
-
-        return probe.answer
-    if name == "previews":
-        from novai_web.engines.ffmpeg.inside import previews
-
-        return previews.answer
-    if name == "sheet":
-        from novai_web.engines.ffmpeg.inside import sheet
-
-        return sheet.answer
-    if name == "render":
-        from novai_web.engines.ffmpeg.inside import render
-
-        return render.answer
-    raise SystemExit(f"no such verb: {name}")
+def _verb(name: str) -> Verb:
+    """Each verb loads only what it needs: reading a picture's size should not load the fonts."""
+    if name not in VERBS:
+        raise SystemExit(f"no such verb: {name}")
+    verb: Verb = import_module(f"novai_web.engines.ffmpeg.inside.{name}").answer
+    return verb
 
 
 if __name__ == "__main__":

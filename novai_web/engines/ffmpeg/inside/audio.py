@@ -89,7 +89,7 @@ class _Source:
     def _pieces(self) -> Iterator[Samples]:
         while True:
             heard = 0
-            for piece in _decoded(self.path, self.limits, aligned=self.picture is not None):
+            for piece in decoded(self.path, self.limits, aligned=self.picture is not None):
                 heard += piece.shape[1]
                 yield piece
             if not heard:
@@ -106,7 +106,7 @@ class _Source:
         return chunk * np.clip((self.total - moments) / fade, 0, 1).astype(np.float32)
 
 
-def _decoded(path: Path, limits: Limits, aligned: bool) -> Iterator[Samples]:
+def decoded(path: Path, limits: Limits, aligned: bool) -> Iterator[Samples]:
     """Stereo at 48 kHz. `aligned` begins with the file's first picture: earlier sound goes, later sound waits."""
     with open_media(path, limits) as container:
         stream = decodable_audio(container)

@@ -49,7 +49,7 @@ def visual_order(run_levels: Sequence[int]) -> list[int]:
     odd = [level for level in run_levels if level % 2]
     for level in range(max(run_levels, default=0), min(odd, default=1) - 1, -1):
         turned: list[int] = []
-        for high, run in groupby(order, key=lambda index: run_levels[index] >= level):  # noqa: B023 - used at once
+        for high, run in groupby(order, key=lambda index: run_levels[index] >= level):
             part = list(run)
             turned += part[::-1] if high else part
         order = turned

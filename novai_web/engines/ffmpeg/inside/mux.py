@@ -10,13 +10,14 @@ from pathlib import Path
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from novai_web.engines.ffmpeg.inside.opening import audio_stream, open_media, video_stream
 from novai_web.engines.ffmpeg.media import Limits
 from novai_web.errors import UnusableMedia
 
-Timed = tuple[float, int, "av.Packet[VideoStream] | av.Packet[AudioStream]"]
+Timed = tuple[float, int, "av.Packet[Stream]"]
 
 
 def mux(video: Path, sound: Path | None, target: Path, limits: Limits) -> None:

@@ -20,11 +20,11 @@ av.logging.set_level(av.logging.FATAL)
 # `-protocol_whitelist file` alone still lets a playlist read other people's files: the demuxer must be fixed too.
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mp3,wav,flac,ogg,aac"
 VIDEO_CODECS = {"h264": "H.264", "hevc": "HEVC", "vp9": "VP9", "av1": "AV1"}
-AUDIO_CODECS = frozenset(
-    ("aac", "mp3", "mp2", "flac", "vorbis", "opus", "alac", "ac3", "eac3")
-    + ("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_u8", "pcm_s16be", "pcm_s24be")
-    + ("pcm_mulaw", "pcm_alaw")
-)
+AUDIO_CODECS = {
+    *("aac", "mp3", "mp2", "flac", "vorbis", "opus", "alac", "ac3", "eac3"),
+    *("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_u8", "pcm_s16be", "pcm_s24be"),
+    *("pcm_mulaw", "pcm_alaw"),
+}
 _DECODERS = ",".join([*VIDEO_CODECS, "libdav1d", *sorted(AUDIO_CODECS), "mp3float", "mp2float", "libopus", "libvorbis"])
 
 

@@ -44,7 +44,7 @@ class Overlay:
         for number, (premultiplied, rest) in enumerate(self.planes):
             plane = frame.planes[number]
             halved = int(number > 0)
-            pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
             part = pixels[
                 self.y >> halved : (self.y + self.height) >> halved, self.x >> halved : (self.x + self.width) >> halved
             ]
@@ -81,7 +81,8 @@ def _to_yuv(pixels: NDArray[np.float64], full: bool, weights: tuple[float, float
 
 def _halved(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     height, width = plane.shape
-    return plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
+    small: NDArray[np.float64] = plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
+    return small
 
 
 def _ready(premultiplied: NDArray[np.float64], alpha: NDArray[np.float64]) -> tuple[Plane, Plane]:

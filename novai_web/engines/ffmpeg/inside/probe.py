@@ -1,5 +1,6 @@
 """What a file really is, found by opening it and decoding its beginning and its end."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -11,7 +12,6 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from novai_web.engines.ffmpeg.inside import pictures
-from novai_web.engines.ffmpeg.media import Limits, Media
 from novai_web.engines.ffmpeg.inside.opening import (
     AUDIO_CODECS,
     VIDEO_CODECS,
@@ -20,8 +20,9 @@ from novai_web.engines.ffmpeg.inside.opening import (
     open_media,
     video_stream,
 )
-from novai_web.engines.ffmpeg.sniff import ACCEPTED, Format, sniff
 from novai_web.engines.ffmpeg.inside.upright import displayed_size, turn_of
+from novai_web.engines.ffmpeg.media import Limits, Media
+from novai_web.engines.ffmpeg.sniff import ACCEPTED, Format, sniff
 from novai_web.errors import UnusableMedia
 
 PACKETS_LOOKED_AT = 300  # enough to tell a variable frame rate
@@ -177,12 +178,13 @@ def _pace(container: InputContainer, video: VideoStream) -> tuple[bool, Fraction
         if packet.pts is not None and not packet.is_discard
     )
     container.seek(0)
-    steps = [(after - before) * (video.time_base or 1) for before, after in pairwise(stamps)]
+    tick = video.time_base or Fraction(1, av.time_base)
+    steps = [(after - before) * tick for before, after in pairwise(stamps)]
     if len(steps) < 2 or sum(steps) <= 0:
         return False, None
-    mean = sum(steps) / len(steps)
+    mean = sum(steps, Fraction(0)) / len(steps)
     usual = sorted(steps)[len(steps) // 2]
-    tolerance = max(Fraction(15, 10_000), usual / 20)
+    tolerance = max(0.0015, float(usual) / 20)
     odd = sum(abs(step - usual) > tolerance for step in steps)
     return odd > len(steps) * 0.02, 1 / mean
 
@@ -199,10 +201,11 @@ def _refuse_cut_short(container: InputContainer, stream: VideoStream | AudioStre
     time_base = stream.time_base or Fraction(1, av.time_base)
     start = stream.start_time or 0
     container.seek(start + int(duration / time_base), stream=stream)
-    last = max(
-        (packet.pts + (packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None),
-        default=start,
-    )
+    last = start
+    packets: "Iterator[av.Packet[Any]]" = container.demux(stream)
+    for packet in packets:
+        if packet.pts is not None:
+            last = max(last, packet.pts + (packet.duration or 0))
     if (last - start) * time_base < duration - max(2, duration / 20):
         raise UnusableMedia("This file is cut short: its end is missing. Export or upload it again.")
 

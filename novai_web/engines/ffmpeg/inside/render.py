@@ -13,7 +13,7 @@ from typing import Any
 import av
 
 from novai_web.engines.ffmpeg.inside import audio, video
-from novai_web.engines.ffmpeg.inside.check import CheckFailed, Checker, Expected, shown_frames
+from novai_web.engines.ffmpeg.inside.check import Checker, CheckFailed, Expected, shown_frames
 from novai_web.engines.ffmpeg.inside.mux import mux
 from novai_web.engines.ffmpeg.inside.video import Encoded
 from novai_web.engines.ffmpeg.media import Limits
@@ -26,7 +26,7 @@ Say = Callable[..., None]
 
 
 def answer(request: dict[str, Any], limits: Limits, say: Say) -> None:
-    """Events: {"started": [n]}, {"progress": 0..1}, {"done": n, "path", "checked"}, {"failed": n, "why"}."""
+    """Says started [n], progress 0..1, done n with path and checked, failed n with why, full (the disk)."""
     folder = Path(request["folder"])
     with _work_folder(folder) as work:
         _Render(Plan.from_json(request["plan"]), folder, work, limits, say).run()
@@ -133,6 +133,9 @@ class _Render:
         return made.path, made.audible
 
     def _fail(self, variant: Variant, error: Exception) -> None:
+        if getattr(error, "errno", None) in (ENOSPC, EDQUOT):
+            self.say(full=True)
+            raise error
         self.say(failed=variant.n, why=_sentence(error))
 
     def _work_of(self, segment: Segment) -> float:
@@ -154,6 +157,4 @@ def _sentence(error: Exception) -> str:
         return f"It did not pass the check after rendering: {error}. It was not kept; try it again."
     if isinstance(error, UnusableMedia):
         return str(error)
-    if getattr(error, "errno", None) in (ENOSPC, EDQUOT):
-        return "The disk is full. Nothing was kept; free some space and try again."
     return "It could not be rendered: its video or audio is damaged somewhere. Export that file again."

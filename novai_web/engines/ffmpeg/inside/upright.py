@@ -1,11 +1,12 @@
 """How a stored picture must be turned to be seen upright, from its display matrix."""
 
 import struct
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
 
 # (a, b, c, d) of the matrix: a stored point (x, y) is shown at (a·x + c·y, b·x + d·y). The filters are libav's.
 _TURNS: dict[tuple[int, int, int, int], tuple[int, tuple[str, ...]]] = {
@@ -29,11 +30,16 @@ class Turn(NamedTuple):
 
 def turn_of(frame: av.VideoFrame) -> Turn:
     """Angles between the quarters are shown as the nearest quarter."""
-    for side_data in frame.side_data:
-        if side_data.type == Type.DISPLAYMATRIX:
-            a, b, _, c, d = struct.unpack("<5i", bytes(side_data)[:20])
-            return Turn(*_TURNS[_nearest(a, b, c, d)])
-    return Turn(0, ())
+    matrix = next((data for data in _side_data(frame) if data.type == Type.DISPLAYMATRIX), None)
+    if matrix is None:
+        return Turn(0, ())
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    return Turn(*_TURNS[_nearest(a, b, c, d)])
+
+
+def _side_data(frame: av.VideoFrame) -> tuple[SideData, ...]:
+    """PyAV types this as a mapping of strings; what it holds are these."""
+    return tuple(cast(Iterable[SideData], frame.side_data))
 
 
 def _nearest(a: int, b: int, c: int, d: int) -> tuple[int, int, int, int]:

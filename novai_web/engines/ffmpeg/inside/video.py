@@ -103,7 +103,7 @@ class _Encoder:
         return Encoded(path, self.frames, (self.last + self.last_duration) * self.time_base)
 
     def _moment(self, frame: av.VideoFrame) -> int:
-        """The frame's own time from the first frame on. Two frames at one time would break the file: the later yields."""
+        """The frame's own time since the first. Two frames at one time would break the file: the later yields."""
         pts = frame.pts if frame.pts is not None else self.last + 1 + (self.origin or 0)
         if self.origin is None:
             self.origin = pts
@@ -138,7 +138,7 @@ class _Encoder:
                 setattr(context, name, getattr(frame, name))
         return stream
 
-    def _write(self, packets: list[av.Packet[VideoStream]]) -> None:
+    def _write(self, packets: "list[av.Packet[VideoStream]]") -> None:
         for packet in packets:
             if packet.pts is not None:
                 packet.duration = self.durations.pop(packet.pts, packet.duration)

@@ -1,0 +1,7 @@
+// On a tool's page: picking from the library, the live quote, the live frame.
+import "./behaviours/picks.js";
+import "./behaviours/picker.js";
+import "./behaviours/quote.js";
+import "./behaviours/frame.js";
+import "./behaviours/cells.js";
+import "./behaviours/presets.js";
