@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from flask import Flask, request
+from flask import Flask, make_response, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import MethodNotAllowed
 
 from novai_web import api, cli, db, logs, pages, queue
 from novai_web.api.errors import problem
@@ -36,4 +37,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _translate(error: Exception) -> ResponseReturnValue:
     """One shape of error a door, whatever went wrong and wherever."""
     found = errors.ours(error)
-    return problem(found) if request.path.startswith("/api/") else say(found)
+    answer = make_response(problem(found) if request.path.startswith("/api/") else say(found))
+    if isinstance(error, MethodNotAllowed):
+        answer.allow.update(error.valid_methods or ())
+    return answer

@@ -149,6 +149,11 @@ def test_a_folder_whose_owner_is_going_is_waited_for(tmp_path):
     next_one.join()
 
 
+def test_a_new_folder_is_closed_to_others(tmp_path):
+    with folder.claimed(tmp_path / "deep" / "data"):
+        assert (tmp_path / "deep" / "data").stat().st_mode & 0o066 == 0
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotStart, match=r"file/data cannot be used: Not a directory. Set NOVAI_DATA"):

@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -21,6 +22,7 @@ from novai_web.embedded import servers
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
+EMBEDDED = (sys.executable, "-m", "novai_web.embedded")
 PATIENCE_SECONDS = 90  # the other tests are running too
 
 
@@ -34,14 +36,13 @@ class Installation:
             self.port = free.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None
 
-    def run(self, **more: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "novai_web.embedded"]
+    def run(self, command: Sequence[str] = EMBEDDED, **more: Any) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "NOVAI_DATA": str(self.data), "NOVAI_PORT": str(self.port)}
         return subprocess.Popen(command, cwd=ROOT, env=environment, **more)
 
-    def start(self) -> None:
+    def start(self, command: Sequence[str] = EMBEDDED) -> None:
         with self.log.open("wb") as log:
-            self.process = self.run(stdout=log, stderr=subprocess.STDOUT)
+            self.process = self.run(command, stdout=log, stderr=subprocess.STDOUT)
         _until(lambda: f"ready at http://127.0.0.1:{self.port}\n" in self.said)
 
     @property
@@ -126,8 +127,16 @@ def test_kill_9_leaves_no_process_and_the_next_start_finds_everything_as_it_was(
     installation.start()  # the one before is still stopping, and is waited for
     with installation.engine().begin() as connection:
         assert connection.scalars(text("SELECT n FROM kept")).all() == [1]
-    assert len(installation.pids()) > 10
-    worker = min(set(installation.pids()) - {installation.process.pid})
+    warden = installation.process.pid
+    worker = int(Path(f"/proc/{warden}/task/{warden}/children").read_text())
     os.kill(worker, signal.SIGKILL)
     assert installation.process.wait(PATIENCE_SECONDS) == 128 + signal.SIGKILL
+    _until(lambda: installation.pids() == {})
+
+
+def test_killing_make_itself_stops_everything_too(installation):
+    installation.start(["make", "run"])
+    assert len(installation.pids()) > 10
+    installation.process.kill()
+    installation.process.wait()
     _until(lambda: installation.pids() == {})

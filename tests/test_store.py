@@ -213,7 +213,10 @@ def test_no_other_name_gets_anywhere(store, write, tmp_path, key):
             store.list(key if key != "a/" else "a//")
 
 
-def test_a_missing_source_is_the_callers_mistake(store, tmp_path):
+def test_a_missing_source_or_folder_is_the_callers_mistake(store, write, tmp_path):
+    store.put("b", write(b"x"), "text/plain")
+    with pytest.raises(FileNotFoundError):
+        store.fetch("b", tmp_path / "none" / "copy")
     with pytest.raises(FileNotFoundError):
         store.put("a", tmp_path / "none", "text/plain")
     assert store.size("a") is None
@@ -438,6 +441,29 @@ def test_an_upload_survives_lost_and_wrong_answers(supabase, write, fault, kind,
         fault(kind, method=method, times=3, path="a")
     supabase.put("a", write(data), "video/mp4")
     assert supabase.size("a") == size
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_upload_that_the_server_has_forgotten_begins_again(supabase, write, fault, asked):
+    supabase.put("warm-up", write(b"x"), "text/plain")
+    for method in ("PATCH", "HEAD"):
+        fault("status", status=404, body="The file for this url was not found", method=method)
+    supabase.put("a", write(b"x" * (CHUNK + 1)), "video/mp4")
+    assert supabase.size("a") == CHUNK + 1
+    assert asked("POST") == 3  # the bucket and two uploads
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_upload_that_makes_no_progress_is_given_up(supabase, write, fault, asked):
+    supabase.put("warm-up", write(b"x"), "text/plain")
+    for kind, details in (("status", {"status": 409}), ("cut", {"after_bytes": 0})):
+        fault(kind, times=1000, method="PATCH", **details)
+        before = asked("PATCH")
+        with pytest.raises(StoreFailed):
+            supabase.put("a", write(b"x" * (CHUNK + 1)), "video/mp4")
+        assert asked("PATCH") - before == 5
+        requests.delete(f"{supabase._api.base.removesuffix('/storage/v1')}/sandbox/faults", timeout=5)
+    assert supabase.size("a") is None
 
 
 @pytest.mark.usefixtures("impatient")

@@ -73,7 +73,8 @@ def _parameter(parameter: Json) -> Row:
 
 
 def _rows(part: Json) -> list[Row]:
-    schema = _resolved(part.get("content", {}).get("application/json", {}).get("schema", {}))
+    described: Json = next(iter(part.get("content", {}).values()), {})
+    schema = _resolved(described.get("schema", {}))
     required = schema.get("required", [])
     return [
         Row(name, words(field), name in required, _about(field), field.get("default"))

@@ -34,6 +34,7 @@ class Endpoint:
     takes: type[BaseModel] | None
     asks: type[BaseModel] | None
     gives: type[BaseModel] | None
+    form: type[BaseModel] | None
     status: int
     public: bool
     media_type: str
@@ -46,7 +47,7 @@ class Door:
     """A blueprint whose views are plain functions: the account, then `given` (body), `asked` (query), URL parts.
 
     A view that changes something runs inside one transaction unless it `streams`. It returns a model, or any
-    Flask response.
+    Flask response. `form` only describes what a view reads for itself: a `file`, and the fields that go with it.
     """
 
     def __init__(self, name: str) -> None:
@@ -76,6 +77,7 @@ class Door:
         takes: type[BaseModel] | None = None,
         asks: type[BaseModel] | None = None,
         gives: type[BaseModel] | None = None,
+        form: type[BaseModel] | None = None,
         status: int = 200,
         public: bool = False,
         streams: bool = False,
@@ -96,6 +98,7 @@ class Door:
                     takes=takes,
                     asks=asks,
                     gives=gives,
+                    form=form,
                     status=status,
                     public=public,
                     media_type=media_type,

@@ -109,6 +109,14 @@ class AssetsOut(Shape):
     total: int
 
 
+class FileForm(Shape):
+    """What may come with a file."""
+
+    name: str | None = Field(None, description="Shown instead of the file's own name.")
+    collection_id: int | None = Field(None, description="The collection to put it into.")
+    sha256: str | None = Field(None, description="Of the file, in hexadecimal; if it does not match, nothing is kept.")
+
+
 class AssetChange(Shape):
     """What is left out stays as it is."""
 
@@ -196,7 +204,7 @@ def _declare_changing(kind: Kind, plural: str) -> None:
         return AssetOut.of(asset)
 
     received.__name__, changed.__name__ = plural, kind
-    door.post(f"/{plural}", gives=AssetOut, status=201, streams=True, limit=limits.uploads)(received)
+    door.post(f"/{plural}", form=FileForm, gives=AssetOut, status=201, streams=True, limit=limits.uploads)(received)
     door.patch(f"/{plural}/<int:asset_id>", takes=AssetChange, gives=AssetOut)(changed)
 
 

@@ -107,7 +107,16 @@ def _operation(endpoint: Endpoint, path: str, tool: Tool | None, schemas: "_Sche
     if endpoint.takes:
         takes = tool.input if tool else endpoint.takes
         found["requestBody"] = {"required": True, "content": _json(schemas.of(takes, "validation"))}
+    if endpoint.form:
+        form = {"schema": _form(schemas.inline(endpoint.form))}
+        found["requestBody"] = {"required": True, "content": {"multipart/form-data": form}}
     return found
+
+
+def _form(fields: Json) -> Json:
+    """A file and the fields that may go with it."""
+    file = {"type": "string", "contentMediaType": "application/octet-stream", "description": "The file itself."}
+    return {"type": "object", "required": ["file"], "properties": {"file": file, **fields["properties"]}}
 
 
 def _url_parts(endpoint: Endpoint, tool: Tool | None) -> Iterator[Json]:
@@ -136,7 +145,7 @@ def _responses(endpoint: Endpoint, schemas: "_Schemas") -> Json:
     bad = [429]
     bad += [] if endpoint.public else [401]
     bad += [404] if "<" in endpoint.rule else []
-    bad += [422] if endpoint.takes or endpoint.asks else []
+    bad += [422] if endpoint.takes or endpoint.asks or endpoint.form else []
     return {str(endpoint.status): good, **{str(status): problem for status in sorted(bad)}, "default": problem}
 
 
@@ -161,19 +170,21 @@ class _Schemas:
         return self._refs[model, mode]
 
     def inline(self, model: type[BaseModel]) -> Json:
-        name = self._refs[model, "validation"]["$ref"].rpartition("/")[2]
-        found: Json = self._all[name]
+        found: Json = self._all[self._name(model)]
         return found
 
     def all(self) -> Json:
-        asked = {self._refs[each.asks, "validation"]["$ref"].rpartition("/")[2] for each in ENDPOINTS if each.asks}
-        return {name: schema for name, schema in self._all.items() if name not in asked}
+        inlined = {self._name(model) for each in ENDPOINTS for model in (each.asks, each.form) if model}
+        return {name: schema for name, schema in self._all.items() if name not in inlined}
+
+    def _name(self, model: type[BaseModel]) -> str:
+        return str(self._refs[model, "validation"]["$ref"].rpartition("/")[2])
 
 
 def _models() -> Sequence[tuple[type[BaseModel], Mode]]:
     found: dict[tuple[type[BaseModel], Mode], None] = {(Problem, "serialization"): None}
     for endpoint in ENDPOINTS:
-        for model in (endpoint.takes, endpoint.asks):
+        for model in (endpoint.takes, endpoint.asks, endpoint.form):
             if model:
                 found[model, "validation"] = None
         if endpoint.gives:

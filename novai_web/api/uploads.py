@@ -10,7 +10,7 @@ from werkzeug.http import http_date
 from novai_web.accounts import Account
 from novai_web.api.door import Door, Shape
 from novai_web.db import session, transaction
-from novai_web.errors import Gone, InvalidInput, NovaiError
+from novai_web.errors import Conflict, Gone, InvalidInput, NotFound, NovaiError
 from novai_web.jobs import arrivals
 from novai_web.jobs.arrivals import Received
 from novai_web.library import uploads
@@ -126,8 +126,15 @@ def upload_ended(account: Account, upload_id: str) -> Response:
 
 def _append(upload: Upload, offset: int) -> Response:
     """Take the bytes of this request. The database is not held while they come in."""
-    partial = uploads.partial(upload, who.settings())
-    reached = partial.append(offset, request.stream, request.content_length)
+    library, upload_id = Library(upload.account_id), upload.id
+    try:
+        reached = uploads.partial(upload, who.settings()).append(offset, request.stream, request.content_length)
+    except (Conflict, NotFound):
+        with transaction():
+            upload = uploads.find(library, upload_id)
+        if upload.finished_at is None:
+            raise
+        return _said(upload, upload.size_bytes)  # another connection has overtaken this one
     with transaction():
         uploads.heard(upload)
     received = _finish(upload) if reached == upload.size_bytes else None

@@ -15,8 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from novai_web.config import Settings
 from novai_web.engines import ffmpeg
-from novai_web.engines.ffmpeg.planning import Plan, Variant
-from novai_web.engines.ffmpeg.settings import RenderSettings
+from novai_web.engines.ffmpeg import Plan, RenderSettings, Variant
 from novai_web.errors import InvalidInput, NovaiError
 from novai_web.tools.tool import sentences
 from novai_web.tools.variants import names

@@ -36,7 +36,7 @@ class Claim:
 def claimed(data: Path) -> Iterator[Claim]:
     """Make the folder if needed and take it. Raises CannotStart when another NOVAI has it."""
     try:
-        data.mkdir(mode=0o711, parents=True, exist_ok=True)
+        _make(data)
         file = (data / "lock").open("a+")
     except OSError as problem:
         raise CannotStart(f"The data folder {data} cannot be used: {problem.strerror}. Set NOVAI_DATA.") from None
@@ -45,6 +45,14 @@ def claimed(data: Path) -> Iterator[Claim]:
         claim = Claim(file)
         claim.say(f"process {os.getppid()}")
         yield claim
+
+
+def _make(data: Path) -> None:
+    """Closed, but for root not so far that Postgres, which is another user then, cannot walk through to its own."""
+    if not data.exists():
+        data.mkdir(mode=0o700, parents=True)
+        if not os.getuid():
+            data.chmod(0o711)
 
 
 def _lock(file: IO[str], data: Path) -> None:

@@ -93,13 +93,12 @@ def used_bytes(library: Library) -> int:
 
 def find(library: Library, upload_id: str) -> Upload:
     """One upload of this account. Raises NotFound, also for one that has expired."""
-    found = session.scalar(
-        select(Upload).where(
-            Upload.account_id == library.account_id,
-            Upload.id == words.plain(upload_id),
-            Upload.expires_at > now(),
-        )
+    query = select(Upload).where(
+        Upload.account_id == library.account_id,
+        Upload.id == words.plain(upload_id),
+        Upload.expires_at > now(),
     )
+    found = session.scalar(query.execution_options(populate_existing=True))
     if found is None:
         raise NotFound("There is no such upload. It may have expired; begin it again.")
     return found

@@ -1,6 +1,6 @@
 """Coming in, going out, and what one may change of one's own account."""
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from novai_web import accounts
@@ -8,6 +8,7 @@ from novai_web.accounts import Account
 from novai_web.config import Settings
 from novai_web.db import transaction
 from novai_web.errors import Forbidden, InvalidInput, NotFound
+from novai_web.pages import answers
 from novai_web.web import limits, who
 from novai_web.web.paths import local_path
 
@@ -86,7 +87,7 @@ def profile() -> ResponseReturnValue:
             accounts.rename(account, name)
     except InvalidInput as wrong:
         return _settings_page(account, given={"name": name}, errors=wrong.fields), 422
-    flash({"text": "Your name is saved.", "tone": "done"})  # type: ignore[arg-type]
+    answers.toast("Your name is saved.")
     return redirect(url_for("accounts.settings"), 303)
 
 
@@ -101,7 +102,7 @@ def password() -> ResponseReturnValue:
     except InvalidInput as wrong:
         return _settings_page(account, errors=wrong.fields), 422
     who.sign_in(account)
-    flash({"text": "Your password is changed. Every other device is signed out.", "tone": "done"})  # type: ignore[arg-type]
+    answers.toast("Your password is changed. Every other device is signed out.")
     return redirect(url_for("accounts.settings"), 303)
 
 
@@ -110,7 +111,7 @@ def sign_out_everywhere() -> ResponseReturnValue:
     with transaction():
         accounts.sign_out_everywhere(who.account())
     who.sign_out()
-    flash({"text": "Every session and every API token of yours is ended.", "tone": "done"})  # type: ignore[arg-type]
+    answers.toast("Every session and every API token of yours is ended.")
     return redirect(url_for("accounts.sign_in"), 303)
 
 

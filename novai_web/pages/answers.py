@@ -2,22 +2,16 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import flash, redirect, request
 from werkzeug.wrappers import Response
 
+from novai_web.web.paths import local_path
+
 
 def back(otherwise: str) -> Response:
     """Back to the page the form named, if that is one of ours."""
-    return redirect(local(request.form.get("back", "")) or otherwise, 303)
-
-
-def local(url: str) -> str | None:
-    """`url` if it is a path of this site; None for anything that could lead elsewhere."""
-    parts = urlsplit(url)
-    safe = url.startswith("/") and not url.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
-    return url if safe and url.isprintable() and "\\" not in url else None
+    return redirect(local_path(request.form.get("back"), otherwise), 303)
 
 
 def toast(text: str, tone: str = "done", *, undo: str | None = None, fields: Mapping[str, Any] | None = None) -> None:

@@ -1,11 +1,14 @@
 """What every answer carries so that a browser guards our users, and every request so that we can find it again."""
 
 import secrets
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, g, request
+from flask.json.provider import DefaultJSONProvider
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import SecurityError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from novai_web.config import MEGABYTE, Settings
@@ -36,6 +39,8 @@ def register(app: Flask, settings: Settings) -> None:
     if settings.proxies:
         count = settings.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    app.json = _Json(app)
+    app.register_error_handler(SecurityError, _refuse_host)
     csrf.init_app(app)
     policy = _content_policy(settings)
     app.before_request(_name_request)
@@ -69,9 +74,24 @@ def _content_policy(settings: Settings) -> str:
 
 def _name_request() -> None:
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if given.isalnum() and len(given) <= 64 else secrets.token_hex(8)
+    g.request_id = given if given.isascii() and given.isalnum() and len(given) <= 64 else secrets.token_hex(8)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+class _Json(DefaultJSONProvider):
+    """A hundred thousand brackets are no JSON of anyone's, and no error of ours."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return super().loads(s, **kwargs)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+def _refuse_host(error: Exception) -> Response:
+    """In plain words and nothing else: for a host that is not ours, no address can be written into a page."""
+    return Response("This installation is reached under another address.\n", 400, mimetype="text/plain")
 
 
 def _protect(answer: Response, policy: str, secure: bool) -> Response:

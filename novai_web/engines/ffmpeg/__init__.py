@@ -77,13 +77,15 @@ def plan(
     return make_plan(batch, settings, found)
 
 
-def previews(path: Path, media: Media, folder: Path, limits: Limits) -> dict[str, Path]:
+def previews(
+    path: Path, media: Media, folder: Path, limits: Limits, only: Sequence[str] | None = None
+) -> dict[str, Path]:
     """Small pictures and clips of a file, by name: "poster", "thumb", "clip", "waveform".
 
     Which there are depends on the kind; one that fails is absent, and takes no other with it.
     """
     made: dict[str, Path] = {}
-    for name in PREVIEWS[media.kind]:
+    for name in PREVIEWS[media.kind] if only is None else only:
         with suppress(UnusableMedia):
             answer = child.ask(
                 "previews",

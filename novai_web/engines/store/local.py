@@ -37,6 +37,7 @@ class LocalStore:
         arriving = self._incoming / uuid4().hex
         try:
             with disk_errors():
+                make_folder(self._incoming)
                 link_or_copy(path, arriving)
                 freeze(arriving)
                 sync(arriving)

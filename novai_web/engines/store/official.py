@@ -33,8 +33,9 @@ class Official:
         except StorageApiError as error:
             answer = getattr(error.__cause__, "response", None)
             retry_after = answer.headers.get("retry-after") if isinstance(answer, httpx.Response) else None
-            raise self._api.refused(int(error.status), error.code, error.message, retry_after) from None
-        except (httpx.HTTPError, ValueError) as error:  # ValueError: an answer that is not what it should be
+            status = int(error.status) if str(error.status).isdigit() else 500
+            raise self._api.refused(status, str(error.code), str(error.message), retry_after) from None
+        except (httpx.HTTPError, ValueError, TypeError) as error:  # the last two: not the answer it should be
             raise Unreachable(type(error).__name__) from error
 
     def _client(self) -> "SyncStorageClient":

@@ -29,11 +29,11 @@ def upload(api: Api, bucket: str, key: str, path: Path, content_type: str) -> No
             try:
                 offset = _send(api, address, file, offset)
             except (Refused, Unreachable) as error:
-                if not _conflict(error):
+                if not _disagrees(error):
                     patience.failed(error)
                 offset = _offset(api, address)
-                if offset <= reached and _conflict(error):
-                    patience.failed(Unreachable("the server holds on to an earlier connection"))
+                if offset <= reached and _disagrees(error):
+                    patience.failed(Unreachable("the server takes no more and does not say why"))
             if offset > reached:
                 patience.progress()
 
@@ -68,9 +68,9 @@ def _offset(api: Api, address: str) -> int:
         raise
 
 
-def _conflict(error: Refused | Unreachable) -> bool:
-    """The server has another offset than we, or another request still holds the upload."""
-    return isinstance(error, Refused) and error.status in (409, 423)
+def _disagrees(error: Refused | Unreachable) -> bool:
+    """It has another offset than we, or an earlier connection still holds the upload, or it has forgotten it."""
+    return isinstance(error, Refused) and error.status in (404, 409, 410, 423)
 
 
 def _upload_offset(answer: requests.Response) -> int:

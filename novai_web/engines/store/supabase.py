@@ -58,6 +58,7 @@ class SupabaseStore:
                 raise StoreFailed("The bucket of the file storage is gone. Try again: it is made anew.") from error
 
     def fetch(self, key: str, path: Path) -> None:
+        path.parent.stat()  # a missing folder is the caller's error
         arriving = path.with_name(f".{uuid4().hex}")
         pieces = self.read(key)
         try:

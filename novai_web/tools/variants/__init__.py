@@ -1,6 +1,6 @@
 """Variants: many short videos out of clips, sounds and hooks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,7 @@ from typing import Any
 from novai_web import __version__
 from novai_web.config import Settings
 from novai_web.engines import ffmpeg
-from novai_web.engines.ffmpeg import planning
-from novai_web.engines.ffmpeg.settings import RenderSettings
+from novai_web.library.models import Asset, Hook
 from novai_web.tools.tool import Estimate, Made, Part, Promise, Step, Tool, Work
 from novai_web.tools.variants.form import Variant, VariantsInput, cells, names_of, sources
 
@@ -52,13 +51,33 @@ def render(given: VariantsInput, work: Work) -> None:
     """Make what is still promised. Each variant is checked and kept as soon as it is finished."""
     promised = {promise.n: promise for promise in work.promises}
     made = {n: _cell(given, promise) for n, promise in promised.items()}
-    plan = ffmpeg.plan([_variant(cell, promised[n].name, work) for n, cell in made.items()], _settings(given))
+    limits = ffmpeg.Limits.of(work.settings)
+    wanted = [_variant(cell, promised[n].name, work) for n, cell in made.items()]
+    plan = ffmpeg.plan(wanted, _settings(given), limits, _known(made.values(), work))
+    faces = _Faces(work, limits)
 
     def keep(n: int, path: Path, checked: ffmpeg.Checked) -> None:
-        work.keep(path, _made(made[n], promised[n].name, given, checked), n=n)
+        cell, name = made[n], promised[n].name
+        work.keep(path, _made(cell, name, given, checked, faces.of(cell, path, checked.media)), n=n)
         path.unlink()
 
-    ffmpeg.render(plan, work.folder, ffmpeg.Limits.of(work.settings), work.progress, keep, work.fail)
+    ffmpeg.render(plan, work.folder / "made", limits, work.progress, keep, work.fail)
+
+
+class _Faces:
+    """The small pictures that stand for a variant, drawn once for all that show the same."""
+
+    def __init__(self, work: Work, limits: ffmpeg.Limits) -> None:
+        self.work, self.limits = work, limits
+        self.drawn: dict[tuple[int, int], Mapping[str, Path]] = {}
+
+    def of(self, cell: Variant, path: Path, media: ffmpeg.Media) -> Mapping[str, Path]:
+        shows = cell.video.id, cell.hook.id if cell.hook else 0
+        if shows not in self.drawn:
+            folder = self.work.folder / f"faces-{len(self.drawn)}"
+            folder.mkdir()
+            self.drawn[shows] = ffmpeg.previews(path, media, folder, self.limits, only=("poster", "thumb"))
+        return self.drawn[shows]
 
 
 def _is_encoded(cell: Variant, given: VariantsInput) -> bool:
@@ -105,8 +124,8 @@ def _cell(given: VariantsInput, promise: Promise) -> Variant:
     return Variant(promise.n, assets[spec["video"]], assets.get(spec["audio"]), hooks.get(spec["hook"]))
 
 
-def _variant(cell: Variant, name: str, work: Work) -> planning.Variant:
-    return planning.Variant(
+def _variant(cell: Variant, name: str, work: Work) -> ffmpeg.Variant:
+    return ffmpeg.Variant(
         n=cell.n,
         video=work.fetch(cell.video),
         audio=work.fetch(cell.audio) if cell.audio else None,
@@ -115,8 +134,8 @@ def _variant(cell: Variant, name: str, work: Work) -> planning.Variant:
     )
 
 
-def _settings(given: VariantsInput) -> RenderSettings:
-    return RenderSettings(**_own(given, RenderSettings.model_fields))
+def _settings(given: VariantsInput) -> ffmpeg.RenderSettings:
+    return ffmpeg.RenderSettings(**_own(given, ffmpeg.RenderSettings.model_fields))
 
 
 def style_of(given: VariantsInput) -> ffmpeg.HookStyle:
@@ -127,9 +146,17 @@ def _own(given: VariantsInput, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(given, name) for name in names if name in VariantsInput.model_fields}
 
 
-def _made(cell: Variant, name: str, given: VariantsInput, checked: ffmpeg.Checked) -> Made:
+def _known(made: Iterable[Variant], work: Work) -> dict[Path, ffmpeg.Media]:
+    """What was found out when the sources were uploaded."""
+    used = {asset.id: asset for cell in made for asset in (cell.video, cell.audio) if asset}
+    return {work.fetch(asset): ffmpeg.Media.from_json(asset.media) for asset in used.values()}
+
+
+def _made(
+    cell: Variant, name: str, given: VariantsInput, checked: ffmpeg.Checked, previews: Mapping[str, Path]
+) -> Made:
     picked = given.model_dump(mode="json", exclude={"videos", "audios", "hooks", "without", "mix", "limit", "seed"})
-    used = [("video", cell.video), ("audio", cell.audio), ("hook", cell.hook)]
+    used: list[tuple[str, Asset | Hook | None]] = [("video", cell.video), ("audio", cell.audio), ("hook", cell.hook)]
     return Made(
         kind="video",
         type="variant",
@@ -141,10 +168,11 @@ def _made(cell: Variant, name: str, given: VariantsInput, checked: ffmpeg.Checke
             "tool": tool.slug,
             "version": __version__,
             "input": picked | {"videos": [cell.video.id], "audios": _ids(cell.audio), "hooks": _ids(cell.hook)},
-            "sha256": {role: source.sha256 for role, source in used[:2] if source is not None},
+            "sha256": {role: asset.sha256 for role, asset in used[:2] if isinstance(asset, Asset)},
             "hook": cell.hook.text if cell.hook else None,
         },
         sources=[(role, source) for role, source in used if source is not None],
+        previews=previews,
     )
 
 

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from novai_web.config import Settings
-from novai_web.engines.ffmpeg.settings import Framing, Sound
-from novai_web.engines.ffmpeg.style import HookStyle
+from novai_web.engines.ffmpeg import Framing, HookStyle, Sound
 from novai_web.errors import InvalidInput
 from novai_web.library.models import Asset, Hook
 from novai_web.tools.picks import Hooks, Sounds, Videos

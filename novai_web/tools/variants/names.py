@@ -50,7 +50,7 @@ def name_all(template: str, parts: Sequence[Parts], today: date, extension: str 
     """One file name for each, in order. Unique also where case is ignored, and at most NAME_BYTES_MAX bytes."""
     check(template)
     digits = len(str(max((part.n for part in parts), default=0) + 1))
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     return [_unique(_stem(template, part, today, digits, extension), extension, taken) for part in parts]
 
 
@@ -73,16 +73,18 @@ def _stem(template: str, part: Parts, today: date, digits: int, extension: str) 
         excess = len(stem.encode()) - room
         values[longest] = cut(values[longest], max(0, len(values[longest].encode()) - max(1, excess // 3)))
     stem = stem or values["n"]
-    return f"_{stem}" if _RESERVED.match(stem) else stem
+    return cut(f"_{stem}", room) if _RESERVED.match(stem) else stem
 
 
-def _unique(stem: str, extension: str, taken: set[str]) -> str:
-    number, candidate = 1, stem
+def _unique(stem: str, extension: str, taken: dict[str, int]) -> str:
+    """`taken` remembers how often each name was wanted, so that the ten-thousandth costs no more than the first."""
+    number, candidate = taken.get(_key(stem), 0), stem
     while _key(candidate) in taken:
         number += 1
-        ending = f" ({number})"
+        ending = f" ({number + 1})"
         candidate = cut(stem, NAME_BYTES_MAX - len((ending + extension).encode())) + ending
-    taken.add(_key(candidate))
+    taken[_key(stem)] = number
+    taken[_key(candidate)] = taken.get(_key(candidate), 0)
     return candidate + extension
 
 

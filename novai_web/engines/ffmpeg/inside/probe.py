@@ -200,7 +200,7 @@ def _refuse_cut_short(container: InputContainer, stream: VideoStream | AudioStre
     """A file that claims a minute and stops after ten seconds would give variants that freeze."""
     time_base = stream.time_base or Fraction(1, av.time_base)
     start = stream.start_time or 0
-    container.seek(start + int(duration / time_base), stream=stream)
+    container.seek(start + int(max(Fraction(0), duration - 1) / time_base), stream=stream)
     last = start
     packets: "Iterator[av.Packet[Any]]" = container.demux(stream)
     for packet in packets:

@@ -40,7 +40,7 @@ class Line:
 def paragraphs(text: str) -> list[str]:
     """Clean text, split at its own line breaks. Controls and invisible marks go; tabs become spaces."""
     text = _NEWLINES.sub("\n", unicodedata.normalize("NFC", text)).replace("\t", " ").strip()
-    return ["".join(filter(_is_visible, part)).strip() for part in text.split("\n")]
+    return ["".join(filter(_is_visible, part)).strip(" \u200c\u200d") for part in text.split("\n")]
 
 
 def shape(text: str, family: str, base: int, language: str) -> Line:

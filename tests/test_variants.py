@@ -1,0 +1,243 @@
+"""Variants through the API: real clips and sounds go in, checked videos come out."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from flask.testing import FlaskClient
+
+from novai_web import credits, jobs
+from novai_web.config import Settings
+from novai_web.db import session
+from novai_web.engines.store import open_store
+from tests import media
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    return {
+        "beach": media.b_frames(folder / "beach.mp4"),
+        "phone": media.hevc(folder / "phone.mp4"),
+        "quiet": media.silent(folder / "quiet.mp4"),
+        "song": media.audio(folder / "song.mp3"),
+        "beat": media.audio(folder / "beat.wav", frequency=440),
+    }
+
+
+@pytest.fixture
+def work(app, settings: Settings) -> Callable[[], None]:
+    """Do what the workers would."""
+
+    def until_idle() -> None:
+        store = open_store(settings)
+        while any([jobs.run_slice(queue, store, settings) for queue in ("io", "cpu")]):
+            pass
+
+    return until_idle
+
+
+@pytest.fixture
+def as_alice(alice, bearer) -> dict[str, str]:
+    return bearer(alice)
+
+
+@pytest.fixture
+def studio(client: FlaskClient, as_alice, clips, work) -> "Studio":
+    return Studio(client, as_alice, clips, work)
+
+
+class Studio:
+    """Alice at her API."""
+
+    def __init__(self, client: FlaskClient, who: dict[str, str], clips: dict[str, Path], work: Callable[[], None]):
+        self.client, self.who, self.clips, self.work = client, who, clips, work
+
+    def upload(self, *names: str) -> list[int]:
+        ids = []
+        for name in names:
+            path = self.clips[name]
+            kind = "audios" if path.suffix in (".mp3", ".wav") else "videos"
+            data = {"file": (io.BytesIO(path.read_bytes()), path.name)}
+            answer = self.client.post(f"/api/v1/{kind}", data=data, headers=self.who)
+            assert answer.status_code == 201, answer.text
+            ids.append(answer.json["id"])
+        self.work()
+        return ids
+
+    def hooks(self, *texts: str) -> list[int]:
+        answer = self.client.post("/api/v1/hooks/bulk", json={"texts": texts}, headers=self.who)
+        assert answer.status_code == 201, answer.text
+        return [item["id"] for item in answer.json["items"]]
+
+    def start(self, **given: Any) -> Any:
+        return self.client.post("/api/v1/tools/variants/jobs", json=given, headers=self.who)
+
+    def make(self, **given: Any) -> tuple[dict, list[dict]]:
+        """Start, let the workers work, and tell the batch and its results."""
+        made = self.start(**given)
+        assert made.status_code == 202, made.text
+        self.work()
+        batch = self.get(made.json["batch"]["status_url"])
+        return batch, self.get(f"{batch['results_url']}?status=all")["items"]
+
+    def get(self, url: str) -> dict:
+        answer = self.client.get(url, headers=self.who)
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    def opened(self, result: dict) -> Any:
+        answer = self.client.get(result["url"], headers=self.who)
+        assert answer.status_code == 200
+        return av.open(io.BytesIO(answer.data))
+
+
+def test_every_video_with_every_audio_and_every_hook_is_made_once(studio):
+    videos, audios, hooks = studio.upload("beach", "phone"), studio.upload("song", "beat"), studio.hooks("One", "Two")
+    batch, results = studio.make(videos=videos, audios=audios, hooks=hooks, mix="every")
+    assert (batch["status"], batch["done"], batch["failed"]) == ("succeeded", 8, 0), results
+    triples = {(each["video_id"], each["audio_id"], each["hook_id"]) for each in results}
+    assert triples == {(v, a, h) for v in videos for a in audios for h in hooks}
+    assert len({each["name"] for each in results}) == 8
+    for each in results:
+        with studio.opened(each) as film:
+            kinds = sorted(stream.type for stream in film.streams)
+            assert kinds == ["audio", "video"] and film.duration / 1e6 == pytest.approx(2, abs=0.1)
+
+
+def test_a_clip_without_hook_and_reframing_is_copied_bit_for_bit(studio):
+    videos, audios = studio.upload("beach"), studio.upload("song")
+    _, results = studio.make(videos=videos, audios=audios)
+    with studio.opened(results[0]) as film, av.open(str(studio.clips["beach"])) as source:
+        made = [bytes(packet) for packet in film.demux(film.streams.video[0]) if packet.size]
+        given = [bytes(packet) for packet in source.demux(source.streams.video[0]) if packet.size]
+    assert made == given
+
+
+def test_the_zip_has_every_variant_under_the_names_of_the_template(studio):
+    videos, hooks = studio.upload("beach"), studio.hooks("Look", "Wow")
+    batch, _ = studio.make(videos=videos, hooks=hooks, mix="every", name_template="{date}_{video}_{hook}_{n}")
+    archive = zipfile.ZipFile(io.BytesIO(studio.client.get(batch["zip_url"], headers=studio.who).data))
+    today = datetime.now(UTC).date().isoformat()
+    assert sorted(archive.namelist()) == [f"{today}_beach_Look_1.mp4", f"{today}_beach_Wow_2.mp4", "manifest.csv"]
+    assert archive.testzip() is None
+
+
+def test_an_output_knows_what_it_was_made_from_and_how_to_make_it_again(studio):
+    videos, audios, hooks = studio.upload("beach"), studio.upload("song"), studio.hooks("Look")
+    _, results = studio.make(videos=videos, audios=audios, hooks=hooks, hook_position="bottom")
+    asset = studio.get(f"/api/v1/videos/{results[0]['asset_id']}")
+    assert asset["type"] == "variant" and asset["thumbnail_url"]
+    recipe = asset["recipe"]
+    assert recipe["tool"] == "variants" and recipe["input"]["hook_position"] == "bottom" and recipe["hook"] == "Look"
+    again, _ = studio.make(**recipe["input"])
+    assert again["done"] == 1
+
+
+def test_cells_that_are_crossed_out_are_not_made(studio):
+    videos, hooks = studio.upload("beach"), studio.hooks("One", "Two", "Three")
+    out = f"{videos[0]}-0-{hooks[1]}"
+    batch, results = studio.make(videos=videos, hooks=hooks, mix="every", without=[out])
+    assert batch["total"] == 2 and [each["hook_id"] for each in results] == [hooks[0], hooks[2]]
+
+
+def test_a_price_set_by_the_installation_is_quoted_held_and_charged_for_each_variant(
+    studio, make_app, alice, settings, work
+):
+    videos, hooks = studio.upload("beach"), studio.hooks("One", "Two")
+    studio.client = make_app(variants_price_credits=3).test_client()
+    given = {"videos": videos, "hooks": hooks, "mix": "every"}
+    quote = studio.client.post("/api/v1/tools/variants/quote", json=given, headers=studio.who).json
+    assert (quote["credits"], quote["outputs"]) == (6, 2) and quote["seconds"] > 0 and quote["bytes"] > 0
+    before = credits.balance(alice, settings).available
+    batch, _ = studio.make(**given)
+    session.expire_all()
+    assert batch["credits_charged"] == 6 and credits.balance(alice, settings).available == before - 6
+
+
+def test_variants_are_free_unless_a_price_is_set(studio):
+    quote = studio.client.post(
+        "/api/v1/tools/variants/quote", json={"videos": studio.upload("quiet")}, headers=studio.who
+    )
+    assert quote.json["credits"] == 0
+
+
+def test_one_bad_source_fails_only_its_own_variants_and_says_why(studio):
+    videos, hooks = studio.upload("beach", "quiet"), studio.hooks("One")
+    _spoil(studio, videos[1])
+    batch, results = studio.make(videos=videos, hooks=hooks, mix="every")
+    assert (batch["done"], batch["failed"], batch["credits_charged"]) == (1, 1, 0)
+    failed = next(each for each in results if each["status"] == "failed")
+    assert failed["video_id"] == videos[1] and "Traceback" not in failed["error"] and failed["error"].endswith(".")
+
+
+def _spoil(studio: Studio, asset_id: int) -> None:
+    """Damage the stored file behind NOVAI's back."""
+    from novai_web.library.models import Asset
+
+    settings = studio.client.application.extensions["novai_settings"]
+    path = open_store(settings).local_path(session.get_one(Asset, asset_id).store_key)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"videos": []}, "videos"),
+        ({}, "videos"),
+        ({"videos": [999_999]}, "videos"),
+        ({"videos": "all"}, "videos"),
+        ({"hooks": [1.5]}, "hooks"),
+        ({"hooks": list(range(10_000))}, "hooks"),
+        ({"hook_color": "red; drop"}, "hook_color"),
+        ({"hook_start_seconds": float("1e9")}, "hook_start_seconds"),
+        ({"hook_position": "everywhere"}, "hook_position"),
+        ({"name_template": "{nonsense}"}, "name_template"),
+        ({"limit": 0}, "limit"),
+        ({"without": ["1"]}, "without"),
+        ({"credits": 0}, "credits"),
+    ],
+)
+def test_wrong_input_names_the_field_and_starts_nothing(studio, given, field):
+    answer = studio.start(**({"videos": studio.upload("quiet")} | given if given and "videos" not in given else given))
+    assert answer.status_code == 422, answer.text
+    assert field in [error["field"] for error in answer.json["errors"]]
+    assert studio.get("/api/v1/batches")["items"] == []
+
+
+def test_more_variants_than_fit_in_a_batch_are_refused_with_the_number(studio, make_app):
+    videos, hooks = studio.upload("quiet"), studio.hooks("One", "Two", "Three")
+    studio.client = make_app(variants_max=2).test_client()
+    answer = studio.start(videos=videos, hooks=hooks, mix="every")
+    assert answer.status_code == 422 and answer.json["errors"][0]["field"] == "limit" and "3" in answer.text
+
+
+def test_a_video_deleted_between_quote_and_submit_is_named(studio):
+    videos = studio.upload("quiet")
+    assert studio.client.post("/api/v1/tools/variants/quote", json={"videos": videos}, headers=studio.who).status_code == 200
+    assert studio.client.delete(f"/api/v1/videos/{videos[0]}", headers=studio.who).status_code in (200, 204)
+    answer = studio.start(videos=videos)
+    assert answer.status_code == 422 and answer.json["errors"][0]["field"] == "videos"
+    assert "not in your library" in answer.json["errors"][0]["message"]
+
+
+def test_a_video_deleted_between_submit_and_run_fails_its_job_in_plain_words(studio):
+    videos = studio.upload("quiet")
+    made = studio.start(videos=videos).json
+    studio.client.delete(f"/api/v1/videos/{videos[0]}", headers=studio.who)
+    studio.work()
+    job = studio.get(made["jobs"][0]["status_url"])
+    assert job["status"] == "failed" and "not in your library" in job["error"]
+
+
+def test_bobs_video_is_not_there_for_alice(studio, bob, bearer):
+    mine = studio.upload("quiet")
+    studio.who = bearer(bob)
+    answer = studio.start(videos=mine)
+    assert answer.status_code == 422 and answer.json["errors"][0]["field"] == "videos"
