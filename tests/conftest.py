@@ -21,6 +21,7 @@ from novai_web import accounts, credits, db
 from novai_web.accounts import Account, passwords
 from novai_web.config import Settings
 from novai_web.embedded.servers import Addresses, running
+from novai_web.web import limits
 
 ROOT = Path(__file__).parents[1]
 
@@ -90,12 +91,14 @@ def app(the_app: Flask, settings: Settings, database: Engine) -> Iterator[Flask]
 def make_app(app: Flask, settings: Settings) -> Iterator[Callable[..., Flask]]:
     """`make_app(sign_up="open")`: another application over the same servers with other settings."""
     made: list[Flask] = []
+    counting = dict(vars(limits.limiter))  # it is one for the process, and follows the application made last
 
     def make(**changes: Any) -> Flask:
         made.append(_create_app(settings.model_copy(update=changes)))
         return made[-1]
 
     yield make
+    vars(limits.limiter).update(counting)
     for other in made:
         with other.app_context():
             db.db.engine.dispose()

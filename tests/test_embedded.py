@@ -223,6 +223,17 @@ def test_one_that_falls_again_and_again_is_given_more_and_more_time(tmp_path, ca
         assert f"starting it again in {pause} s" in said
 
 
+def test_one_that_falls_while_all_start_is_named_at_once():
+    web = Service("web", ["/bin/sleep", "600"], is_ready=lambda: False)
+    worker = Service("worker", ["/bin/sh", "-c", "exit 3"])
+    supervisor = Supervisor(threading.Event())
+    try:
+        with pytest.raises(CannotStart, match="worker stopped while starting"):
+            supervisor.start([web, worker], seconds=60)
+    finally:
+        supervisor.stop([web, worker])
+
+
 def test_who_does_not_stop_in_time_is_ended_with_all_its_children(tmp_path):
     marker = f"marker-{tmp_path.name}-{os.getpid()}"
     stubborn = "import signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

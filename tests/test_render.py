@@ -28,7 +28,7 @@ class Rendered(NamedTuple):
 class Frame(NamedTuple):
     pts: Fraction
     luma: float  # of a corner, where no hook is
-    contrast: int  # between the brightest and the darkest point
+    marked: int  # points that are much brighter or darker than that
 
 
 def render(
@@ -52,16 +52,15 @@ def frames(path: Path) -> list[Frame]:
         for frame in container.decode(stream):
             luma = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(-1, frame.planes[0].line_size)
             luma = luma[: frame.height, : frame.width]
-            found.append(
-                Frame(frame.pts * frame.time_base, float(luma[4:12, 4:12].mean()), int(luma.max()) - int(luma.min()))
-            )
+            corner = float(luma[4:12, 4:12].mean())
+            found.append(Frame(frame.pts * frame.time_base, corner, int((np.abs(luma - corner) > 40).sum())))
         return found
 
 
 def sound(path: Path) -> np.ndarray:
-    """Mono at 48 kHz."""
+    """The left channel at 48 kHz."""
     with av.open(str(path)) as container:
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=make.RATE)
+        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=make.RATE)
         pieces = [piece.to_ndarray() for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
         return np.concatenate(pieces, axis=1)[0]
 
@@ -70,7 +69,7 @@ def packets(path: Path, kind: str = "video") -> list[tuple[bytes, Fraction, Frac
     with av.open(str(path)) as container:
         stream = getattr(container.streams, kind)[0]
         return [
-            (hashlib.md5(bytes(packet)).digest(), packet.pts * packet.time_base, packet.dts * packet.time_base)
+            (hashlib.md5(bytes(packet)).digest(), packet.pts * packet.time_base, (packet.dts or 0) * packet.time_base)
             for packet in container.demux(stream)
             if packet.size
         ]
@@ -114,7 +113,8 @@ def test_a_hook_is_there_in_its_window_and_gone_afterwards(
     number = list(SOURCES).index(name)
     for frame in frames(hooked.files[number]):
         inside = Fraction(1, 2) <= frame.pts + Fraction(1, 1000) and frame.pts < Fraction(12, 10) - Fraction(1, 1000)
-        assert (frame.contrast > 60) == inside, float(frame.pts)
+        assert (frame.marked > 300) == inside, float(frame.pts)
+        assert inside or frame.marked < 20, float(frame.pts)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -125,9 +125,7 @@ def test_every_frame_is_there_at_its_own_time_with_its_own_brightness(
     before, after = frames(sources[name]), frames(hooked.files[number])
     assert len(before) == len(after) == hooked.checked[number].frames == 60
     assert [frame.pts - before[0].pts for frame in before] == [frame.pts for frame in after]
-    depth = 4 if name == "ten_bit.mp4" else 1
     expected = [make.ground(index) for index in range(60)]
-    assert depth in (1, 4)
     assert max(abs(frame.luma - luma) for frame, luma in zip(after, expected, strict=True)) < 3
 
 
@@ -210,7 +208,7 @@ def test_a_video_with_the_same_hook_is_encoded_once_for_all_its_audios(
 def test_a_clip_cut_by_an_edit_list_keeps_its_cut(sources: dict[str, Path], tmp_path: Path) -> None:
     """As a phone trims: the frames before the cut are in the file, but not shown."""
     trimmed = _trimmed(sources["b_frames.mp4"], tmp_path / "trimmed.mp4", Fraction(5, 4))
-    shown = [frame for frame in frames(trimmed)]
+    shown = frames(trimmed)
     assert 0 < len(shown) < 60
     done = render(tmp_path, [(trimmed, None, None), (trimmed, None, "Hi")], RenderSettings(hook_duration_seconds=0.2))
     assert done.failed == {}
@@ -243,9 +241,8 @@ def test_full_range_and_bt601_stay_what_they_are(tmp_path: Path) -> None:
     assert {(frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc) for frame in decoded} == {
         (2, 6, 6, 6)
     }
-    assert (
-        max(int(np.frombuffer(memoryview(decoded[20].planes[0]), np.uint8).max()) for _ in [0]) > 250
-    )  # white is 255 here
+    luma = np.frombuffer(memoryview(decoded[20].planes[0]), np.uint8)
+    assert np.median(luma[luma > 200]) > 250  # white is 255 here
     assert frames(done.files[0])[0].luma == pytest.approx(frames(source)[0].luma, abs=2)
 
 
@@ -256,12 +253,14 @@ def test_white_in_limited_range_is_235(sources: dict[str, Path], tmp_path: Path)
     with av.open(str(done.files[0])) as container:
         frame = list(container.decode(video=0))[20]
         luma = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(-1, frame.planes[0].line_size)[:, :180]
-    assert 228 <= luma.max() <= 240
+    bright = luma[luma > 200]
+    assert len(bright) > 300
+    assert 230 <= np.median(bright) <= 238
 
 
 def test_high_dynamic_range_becomes_standard(tmp_path: Path) -> None:
     colours = {"color_range": 1, "colorspace": 9, "color_primaries": 9, "color_trc": 18}
-    source = make.hevc(tmp_path / "hlg.mp4", pixel_format="yuv420p10le", colours=colours, frames=8)
+    source = make.hevc(tmp_path / "hlg.mp4", pixel_format="yuv420p10le", colours=colours, frames=24)
     assert ffmpeg.probe(source, LIMITS).high_dynamic_range
     done = render(tmp_path, [(source, None, "HOOK"), (source, None, None)])
     made = done.checked[0].media
@@ -271,7 +270,7 @@ def test_high_dynamic_range_becomes_standard(tmp_path: Path) -> None:
 
 def test_the_chosen_audio_replaces_the_original_and_is_as_long_as_the_video(hooked: Rendered) -> None:
     heard = sound(hooked.files[0])
-    assert len(heard) == 2 * make.RATE
+    assert abs(len(heard) - 2 * make.RATE) < 1024  # the end of the last AAC frame is padding
     assert _strength(heard, 220) > 20 * _strength(heard, 440)
 
 
@@ -294,7 +293,8 @@ def test_a_short_audio_is_repeated_or_followed_by_silence(sources: dict[str, Pat
     cell: tuple[Path, Path | None, str | None] = (sources["silent.mp4"], short, None)
     looped = sound(render(tmp_path / "a", [cell]).files[0])
     once = sound(render(tmp_path / "b", [cell], RenderSettings(audio_loop=False)).files[0])
-    assert len(looped) == len(once) == 2 * make.RATE
+    assert abs(len(looped) - 2 * make.RATE) < 1024
+    assert len(once) == len(looped)
     assert np.abs(looped[-40_000:-30_000]).max() > 0.05
     assert np.abs(once[:20_000]).max() > 0.05
     assert np.abs(once[30_000:]).max() < 0.001
@@ -313,7 +313,7 @@ def test_loudness_is_minus_fourteen_whatever_it_was(tmp_path: Path, level: float
     tune = make.audio(tmp_path / "tune.wav", seconds=6, frequency=1000, level=level)
     heard = sound(render(tmp_path, [(video, tune, None)], RenderSettings(audio_fade_seconds=0)).files[0])
     measured = loudness(iter([np.stack([heard, heard]).astype(np.float32)]))
-    assert measured == pytest.approx(-14, abs=1 if level > 0.01 else 20)
+    assert measured == pytest.approx(-14, abs=1 if level > 0.01 else 12)
     assert np.abs(heard).max() <= 1
 
 

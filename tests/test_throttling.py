@@ -95,3 +95,8 @@ def test_a_body_that_cannot_be_read_does_not_lift_the_limit(
 
 def test_reading_the_page_is_not_a_try(client: FlaskClient, alice: Account) -> None:
     assert {client.get("/sign-in").status_code for _ in range(10)} == {200}
+
+
+def test_the_limit_stands_while_redis_is_away(make_app: Callable[..., Flask], alice: Account) -> None:
+    client = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
+    assert [guess(client) for _ in range(6)] == [401] * 5 + [429]

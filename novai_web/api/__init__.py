@@ -5,7 +5,16 @@ from flask import Flask
 from novai_web.api import auth, batches, collections, docs, hooks, jobs, library, openapi, tools, uploads
 from novai_web.api.door import Door
 
-DOORS: tuple[Door, ...] = (auth.door, tools.door, jobs.door, batches.door, library.door, uploads.door, hooks.door, collections.door)
+DOORS: tuple[Door, ...] = (
+    auth.door,
+    tools.door,
+    jobs.door,
+    batches.door,
+    library.door,
+    uploads.door,
+    hooks.door,
+    collections.door,
+)
 
 
 def register(app: Flask) -> None:

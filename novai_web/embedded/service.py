@@ -70,12 +70,13 @@ class Service:
         """Of the last run; negative: the signal that ended it."""
         return self.process.wait() if self.process else 0
 
-    def await_ready(self, seconds: float) -> None:
-        """Raises CannotStart when it ends, or is not ready in time."""
+    def await_ready(self, seconds: float, beside: Sequence["Service"] = ()) -> None:
+        """Raises CannotStart when it, or one that starts beside it, ends, or it is not ready in time."""
         end = time.monotonic() + seconds
         while not self.is_ready():
-            if not self.is_running:
-                raise CannotStart(f"{self.name} stopped while starting. Its last lines say why.")
+            for service in (self, *beside):
+                if not service.is_running:
+                    raise CannotStart(f"{service.name} stopped while starting. Its last lines say why.")
             if time.monotonic() > end:
                 raise CannotStart(f"{self.name} was not ready after {seconds:.0f} seconds. Its last lines say why.")
             time.sleep(0.02)

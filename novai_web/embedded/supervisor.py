@@ -35,7 +35,7 @@ class Supervisor:
         for service in services:
             self._watched.append(_Watched(service))
         for service in services:
-            service.await_ready(seconds)
+            service.await_ready(seconds, beside=services)
 
     def finish(self, service: Service) -> None:
         """Run it to its end. Raises CannotStart when that is not a good one."""

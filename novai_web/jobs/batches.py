@@ -176,14 +176,10 @@ def recent(account_id: int, *, before: int | None = None, limit: int = LISTED) -
     return summaries(session.scalars(query.where(Batch.id < before) if before else query).all())
 
 
-def active(account_id: int) -> list[Summary]:
-    """Batches with a job that is not over, newest first."""
-    running = select(Job.batch_id).where(Job.account_id == account_id, Job.state.in_(OPEN), Job.batch_id.is_not(None))
-    return summaries(
-        session.scalars(
-            select(Batch).where(Batch.id.in_(running)).order_by(Batch.id.desc()).limit(LISTED)
-        ).all()
-    )
+def of_ids(account_id: int, batch_ids: Sequence[int]) -> list[Summary]:
+    """Those of `batch_ids` that are this account's, newest first."""
+    mine = select(Batch).where(Batch.account_id == account_id, Batch.id.in_(batch_ids[:LISTED]))
+    return summaries(session.scalars(mine.order_by(Batch.id.desc())).all())
 
 
 def keep(batch: Batch, numbers: Sequence[int] | None = None) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from novai_web.db import session
 from novai_web.errors import NotFound
@@ -50,6 +50,9 @@ class Library:
         if found is None:
             raise NotFound
         return found
+
+    def hook_count(self) -> int:
+        return session.scalar(select(func.count()).select_from(self.hooks().subquery())) or 0
 
     def find_hooks(self, hook_ids: Sequence[int]) -> dict[int, Hook]:
         return {hook.id: hook for hook in session.scalars(self.hooks().where(Hook.id.in_(hook_ids)))}

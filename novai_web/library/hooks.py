@@ -1,5 +1,6 @@
 """Hooks: short texts shown on a video, one by one and by the thousand."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -187,8 +188,8 @@ def _insert(library: Library, lines: Sequence[Line]) -> int:
 
 
 def _same(library: Library, lines: Sequence[Line]) -> Sequence[Hook]:
-    wanted = [(line.category, line.text) for line in lines]
-    hashed = [(category, func.md5(text)) for category, text in wanted]
+    """By the expression of the index, so that a thousand are found as fast as one."""
+    hashed = [(line.category, hashlib.md5(line.text.encode(), usedforsecurity=False).hexdigest()) for line in lines]
     same = tuple_(Hook.category, func.md5(Hook.text)).in_(hashed)
     return session.scalars(library.hooks().where(same)).all()
 

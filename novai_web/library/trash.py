@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Float, Select, cast, delete, exists, func, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import aliased
 
@@ -14,7 +14,7 @@ from novai_web.library.paging import PAGE_SIZE, Order, Page, page
 
 HOOKS_SHOWN_MAX = 200
 
-_NEWEST = Order("trashed", func.extract("epoch", Asset.trashed_at), Asset.id, True, float)
+_NEWEST = Order("trashed", cast(func.extract("epoch", Asset.trashed_at), Float(53)), Asset.id, True, float)
 
 
 def throw_away(library: Library, chosen: Select[tuple[Asset]]) -> tuple[int, datetime]:

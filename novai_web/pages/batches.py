@@ -50,6 +50,22 @@ def listed() -> ResponseReturnValue:
     return render_template("batches/list.html", page=page)
 
 
+@bp.get("/cards")
+@limits.polls
+def cards() -> ResponseReturnValue:
+    """All the batch cards of a page in one answer; 304 when none of them has changed since."""
+    account = who.account()
+    found = batches.of_ids(account.id, answers.numbers(request.args.get("ids", "")))
+    active = jobs.active_count(account.id)
+    version = _tag([active, *((each.batch.id, each.status, each.done, each.failed, each.percent) for each in found)])
+    if request.headers.get("HX-PTag") == version:
+        return Response(status=304)
+    covers = finding.covers([each.batch.id for each in found], COVERS)
+    answer = make_response(render_template("batches/_cards.html", tallies=found, covers=covers, queue_count=active))
+    answer.headers["HX-PTag"] = version
+    return answer
+
+
 @bp.get("/<int:batch_id>")
 def show(batch_id: int) -> ResponseReturnValue:
     account = who.account()
@@ -181,7 +197,10 @@ class _Labels:
 
 
 def _version(tally: Summary, related: Sequence[jobs.Job]) -> str:
-    said = (tally.done, tally.failed, tally.status, tally.percent, [(job.id, job.status, job.percent) for job in related])
+    return _tag([tally.done, tally.failed, tally.status, tally.percent, *((job.id, job.status, job.percent) for job in related)])
+
+
+def _tag(said: Sequence[object]) -> str:
     return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
 

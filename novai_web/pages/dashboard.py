@@ -6,6 +6,7 @@ from flask.typing import ResponseReturnValue
 from novai_web.jobs import batches, finding
 from novai_web.library import listing, uploads
 from novai_web.library.assets import Library
+from novai_web.library.models import KINDS
 from novai_web.web import who
 
 bp = Blueprint("dashboard", __name__)
@@ -19,9 +20,10 @@ RECENT = 12
 def show() -> ResponseReturnValue:
     account = who.account()
     library = Library(account.id)
+    kinds = listing.counts(library)
     return render_template(
         "dashboard.html",
-        counts=listing.counts(library),
+        counts={f"{kind}s": kinds.get(kind, 0) for kind in KINDS} | {"hooks": library.hook_count()},
         active=[job for job in finding.single(account.id, limit=ACTIVE) if not job.is_over],
         batches=[(each.batch, each) for each in batches.recent(account.id, limit=BATCHES)],
         recent=listing.listed(library, listing.Filter(), size=RECENT).items,

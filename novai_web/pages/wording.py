@@ -66,7 +66,10 @@ def number(count: int | None) -> str:
 def plural(count: int | None, word: str) -> str:
     """3 and "video" → "3 videos"; "category" → "categories"."""
     amount = count or 0
-    many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}es" if word.endswith(("s", "x", "ch")) else f"{word}s"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        many = f"{word[:-1]}ies"
+    else:
+        many = f"{word}es" if word.endswith(("s", "x", "ch")) else f"{word}s"
     return f"{amount:,} {word if amount == 1 else many}"
 
 
