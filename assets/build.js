@@ -14,12 +14,21 @@ const modules = join(root, "node_modules");
 const licensed = { "htmx.org": "LICENSE", "basecoat-css": "LICENSE.md", tailwindcss: "LICENSE", "tus-js-client": "LICENSE", "lucide-static": "LICENSE" };
 
 const manifest = {};
+const built = new Map();
 
 function keep(name, content) {
   const hash = createHash("sha256").update(content).digest("hex").slice(0, 10);
   manifest[name] = name.replace(/(\.\w+)$/, `-${hash}$1`);
-  writeFileSync(join(dist, manifest[name]), content);
-  console.log(`${manifest[name].padEnd(34)} ${(content.length / 1024).toFixed(1)} KB`);
+  built.set(manifest[name], content);
+}
+
+/** All at once and the manifest last, so that a server reading along never sees half of a build. */
+function write() {
+  mkdirSync(dist, { recursive: true });
+  for (const [name, content] of built) writeFileSync(join(dist, name), content);
+  writeFileSync(join(dist, "manifest.json"), JSON.stringify(manifest, null, 2) + "\n");
+  for (const name of readdirSync(dist)) if (!built.has(name) && name !== "manifest.json") rmSync(join(dist, name));
+  for (const [name, content] of built) console.log(`${name.padEnd(34)} ${(content.length / 1024).toFixed(1)} KB`);
 }
 
 async function stylesheet() {
@@ -62,11 +71,9 @@ function licences() {
     .join("\n");
 }
 
-rmSync(dist, { recursive: true, force: true });
-mkdirSync(dist, { recursive: true });
 keep("app.css", await stylesheet());
 for (const name of readdirSync(join(assets, "js")).filter((file) => file.endsWith(".js"))) keep(name, await script(name));
 keep("icons.svg", sprite());
 keep("favicon.svg", readFileSync(join(assets, "favicon.svg")));
-writeFileSync(join(dist, "LICENSES.txt"), licences());
-writeFileSync(join(dist, "manifest.json"), JSON.stringify(manifest, null, 2) + "\n");
+built.set("LICENSES.txt", licences());
+write();

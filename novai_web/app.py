@@ -11,6 +11,7 @@ from novai_web.api.errors import problem
 from novai_web.config import Settings
 from novai_web.pages.errors import say
 from novai_web.web import errors, limits, receiving, safety, who
+from novai_web.web.paths import IdConverter
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +21,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.start(settings)
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=None)
     app.extensions["novai_settings"] = settings
+    app.url_map.converters["int"] = IdConverter
     db.connect(app, settings)
     db.migrations(app, ROOT / "migrations")
     queue.connect(settings)

@@ -17,7 +17,7 @@ from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from werkzeug.test import TestResponse
 
-from novai_web import accounts, credits, db
+from novai_web import accounts, credits, db, queue
 from novai_web.accounts import Account, passwords
 from novai_web.config import Settings
 from novai_web.embedded.servers import Addresses, running
@@ -91,7 +91,7 @@ def app(the_app: Flask, settings: Settings, database: Engine) -> Iterator[Flask]
 def make_app(app: Flask, settings: Settings) -> Iterator[Callable[..., Flask]]:
     """`make_app(sign_up="open")`: another application over the same servers with other settings."""
     made: list[Flask] = []
-    counting = dict(vars(limits.limiter))  # it is one for the process, and follows the application made last
+    counting = dict(vars(limits.limiter))  # it and Celery are one for the process, and follow the application made last
 
     def make(**changes: Any) -> Flask:
         made.append(_create_app(settings.model_copy(update=changes)))
@@ -99,6 +99,7 @@ def make_app(app: Flask, settings: Settings) -> Iterator[Callable[..., Flask]]:
 
     yield make
     vars(limits.limiter).update(counting)
+    queue.connect(settings)
     for other in made:
         with other.app_context():
             db.db.engine.dispose()

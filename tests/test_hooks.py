@@ -29,7 +29,14 @@ def added(library: Library, *texts: str, category: str = ""):
 
 
 def test_many_are_added_at_once_in_their_order(client, as_alice):
-    texts = ["Wait for it…", "POV: you’re late 😅", "انتظر حتى النهاية", "等一下", "👩‍👩‍👧‍👦 family", "🫨 newer than Python"]
+    texts = [
+        "Wait for it…",
+        "POV: you’re late 😅",
+        "انتظر حتى النهاية",
+        "等一下",
+        "👩‍👩‍👧‍👦 family",
+        "🫨 newer than Python",
+    ]
     answer = client.post("/api/v1/hooks/bulk", json={"texts": texts, "category": "Openers"}, headers=as_alice)
     assert answer.status_code == 201
     assert [item["text"] for item in answer.json["items"]] == texts
@@ -63,17 +70,31 @@ def test_a_text_of_500_characters_is_taken_and_501_is_refused(client, as_alice):
     assert answer.json["errors"][0]["field"] == "texts" and "Hook 2" in answer.text
 
 
-@pytest.mark.parametrize("body", [{"texts": []}, {"texts": ["", " \n"]}, {"texts": "one"}, {"texts": [1]}, {}, {"texts": ["a"], "price": 1}])
+@pytest.mark.parametrize(
+    "body", [{"texts": []}, {"texts": ["", " \n"]}, {"texts": "one"}, {"texts": [1]}, {}, {"texts": ["a"], "price": 1}]
+)
 def test_a_wrong_body_names_its_field(client, as_alice, body):
     answer = client.post("/api/v1/hooks/bulk", json=body, headers=as_alice)
     assert answer.status_code == 422 and answer.json["errors"][0]["field"] in ("texts", "price")
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "\ud800 alone", "x\u0007y", "tab\tand\rreturn", "drawtext=textfile=/etc/passwd:%{pts}", "{{7*7}}<script>alert(1)</script>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\x00b",
+        "\ud800 alone",
+        "x\u0007y",
+        "tab\tand\rreturn",
+        "drawtext=textfile=/etc/passwd:%{pts}",
+        "{{7*7}}<script>alert(1)</script>",
+    ],
+)
 def test_hostile_texts_are_kept_as_harmless_words(client, as_alice, text):
     import json
 
-    answer = client.post("/api/v1/hooks", data=json.dumps({"text": text}), content_type="application/json", headers=as_alice)
+    answer = client.post(
+        "/api/v1/hooks", data=json.dumps({"text": text}), content_type="application/json", headers=as_alice
+    )
     assert answer.status_code == 201
     assert not set("\0\r\t\u0007") & set(answer.json["text"])
 
@@ -81,7 +102,9 @@ def test_hostile_texts_are_kept_as_harmless_words(client, as_alice, text):
 def test_a_hook_is_edited_but_never_into_one_that_is_there(client, as_alice):
     first, second = client.post("/api/v1/hooks/bulk", json={"texts": ["one", "two"]}, headers=as_alice).json["items"]
     where = f"/api/v1/hooks/{first['id']}"
-    assert client.patch(where, json={"text": "eins\nzwei", "category": "X"}, headers=as_alice).json["text"] == "eins\nzwei"
+    assert (
+        client.patch(where, json={"text": "eins\nzwei", "category": "X"}, headers=as_alice).json["text"] == "eins\nzwei"
+    )
     assert client.patch(where, json={"text": "two", "category": ""}, headers=as_alice).status_code == 422
     assert client.patch(where, json={"text": " "}, headers=as_alice).status_code == 422
     assert client.get(where, headers=as_alice).json["text"] == "eins\nzwei"
@@ -89,7 +112,9 @@ def test_a_hook_is_edited_but_never_into_one_that_is_there(client, as_alice):
 
 
 def test_hooks_are_searched_by_words_and_listed_by_category(client, as_alice):
-    client.post("/api/v1/hooks/bulk", json={"texts": ["Big sale 100%", "big news", "small"], "category": "A"}, headers=as_alice)
+    client.post(
+        "/api/v1/hooks/bulk", json={"texts": ["Big sale 100%", "big news", "small"], "category": "A"}, headers=as_alice
+    )
     client.post("/api/v1/hooks/bulk", json={"texts": ["big other"]}, headers=as_alice)
 
     def texts(query: str) -> list[str]:
@@ -141,7 +166,22 @@ def test_restoring_a_hook_that_was_written_again_does_not_double_it(alices):
     assert hooks.listed(alices, hooks.Filter()).total == 1 and trash.listed_hooks(alices) == []
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "＝1", "＋1", "－1", "＠x", "'=1", "''=1", " =1", "'plain", "- dash"]
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "＝1",
+    "＋1",
+    "－1",
+    "＠x",
+    "'=1",
+    "''=1",
+    " =1",
+    "'plain",
+    "- dash",
+]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -194,7 +234,9 @@ def test_a_wrong_csv_says_which_lines_and_adds_nothing(client, as_alice):
     assert client.get("/api/v1/hooks", headers=as_alice).json["total"] == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"text,category\n", b"\xff\xfa\x00\x01 not text", b"\x89PNG\r\n\x1a\n\0\0\0", b"a\0b"])
+@pytest.mark.parametrize(
+    "content", [b"", b"text,category\n", b"\xff\xfa\x00\x01 not text", b"\x89PNG\r\n\x1a\n\0\0\0", b"a\0b"]
+)
 def test_what_is_no_csv_is_refused_in_words(alices, content):
     with pytest.raises(InvalidInput) as refused, transaction():
         spreadsheets.load(alices, content)

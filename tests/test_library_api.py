@@ -20,7 +20,9 @@ def as_alice(alice, bearer) -> dict[str, str]:
     return bearer(alice)
 
 
-def post(client: FlaskClient, who: dict[str, str], where: str, content: bytes, filename: str = "a.bin", **fields: str) -> TestResponse:
+def post(
+    client: FlaskClient, who: dict[str, str], where: str, content: bytes, filename: str = "a.bin", **fields: str
+) -> TestResponse:
     form = {"file": (io.BytesIO(content), filename), **fields}
     return client.post(f"/api/v1/{where}", data=form, headers=who)
 
@@ -30,7 +32,12 @@ def test_a_file_that_is_posted_becomes_an_asset_with_its_hash_and_its_address(cl
     answer = post(client, as_alice, "audios", content, "Night drive.wav")
     assert answer.status_code == 201
     asset = answer.json
-    assert (asset["kind"], asset["type"], asset["name"], asset["status"]) == ("audio", "source", "Night drive", "processing")
+    assert (asset["kind"], asset["type"], asset["name"], asset["status"]) == (
+        "audio",
+        "source",
+        "Night drive",
+        "processing",
+    )
     assert asset["sha256"] == SHA(content).hexdigest() and asset["size_bytes"] == len(content)
     assert asset["thumbnail_url"] is None and asset["created_at"]
     file = client.get(asset["url"], headers=as_alice)
@@ -181,7 +188,11 @@ def test_lists_are_searched_filtered_sorted_and_paged(client, alice, as_alice, s
         return [item["name"] for item in client.get(f"/api/v1/videos?{query}", headers=as_alice).json["items"]]
 
     assert len(names("")) == 8
-    assert names("q=beach+03") == ["Beach 03"] and names("q=100%25_") == ["Mountain 100%_"] and names("q=%25") == ["Mountain 100%_"]
+    assert (
+        names("q=beach+03") == ["Beach 03"]
+        and names("q=100%25_") == ["Mountain 100%_"]
+        and names("q=%25") == ["Mountain 100%_"]
+    )
     assert names("tag=sea&sort=name") == ["Beach 01", "Beach 03", "Beach 05"]
     seen, cursor, pages = [], "", 0
     while True:
@@ -198,7 +209,17 @@ def test_lists_are_searched_filtered_sorted_and_paged(client, alice, as_alice, s
 
 
 @pytest.mark.parametrize(
-    "query", ["sort=best", "cursor=zzz", "cursor=WyJuYW1lIiwxLDJd", "limit=0", "limit=100000", "collection_id=x", "since=soon", "nonsense=1"]
+    "query",
+    [
+        "sort=best",
+        "cursor=zzz",
+        "cursor=WyJuYW1lIiwxLDJd",
+        "limit=0",
+        "limit=100000",
+        "collection_id=x",
+        "since=soon",
+        "nonsense=1",
+    ],
 )
 def test_a_wrong_question_names_its_field(client, as_alice, query):
     answer = client.get(f"/api/v1/videos?{query}", headers=as_alice)
@@ -233,10 +254,15 @@ def test_the_trash_takes_and_gives_back(client, alice, as_alice, settings):
 
 
 def test_a_detail_says_what_it_was_made_from_and_what_was_made_from_it(client, alice, as_alice, settings):
-    source, made = things.put(alice, settings, name="Source"), things.put(alice, settings, type="variant", recipe={"n": 1})
+    source, made = (
+        things.put(alice, settings, name="Source"),
+        things.put(alice, settings, type="variant", recipe={"n": 1}),
+    )
     with transaction():
         session.execute(
-            text("INSERT INTO asset_sources (asset_id, source_id, role, label) VALUES (:made, :source, 'video', 'Source')"),
+            text(
+                "INSERT INTO asset_sources (asset_id, source_id, role, label) VALUES (:made, :source, 'video', 'Source')"
+            ),
             {"made": made.id, "source": source.id},
         )
     found = client.get(f"/api/v1/videos/{made.id}", headers=as_alice).json
@@ -247,7 +273,9 @@ def test_a_detail_says_what_it_was_made_from_and_what_was_made_from_it(client, a
     assert left["asset_id"] is None and left["label"] == "Source"
 
 
-def test_a_list_asks_the_database_the_same_few_things_however_long_it_is(client, alice, as_alice, settings, queries: Callable):
+def test_a_list_asks_the_database_the_same_few_things_however_long_it_is(
+    client, alice, as_alice, settings, queries: Callable
+):
     def asked() -> int:
         with queries() as said:
             assert client.get("/api/v1/videos", headers=as_alice).status_code == 200

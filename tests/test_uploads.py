@@ -86,7 +86,10 @@ def test_a_file_in_parts_becomes_the_exact_bytes_and_an_asset(client, alices):
     found = client.get(f"/api/v1/audios/{asset_of(answer)}", headers=alices.headers).json
     assert found["name"] == "Ünder the ⭐" and found["size_bytes"] == len(content)
     after = alices.ask(where)
-    assert after.headers["Upload-Offset"] == str(len(content)) and after.headers["Novai-Asset"] == answer.headers["Novai-Asset"]
+    assert (
+        after.headers["Upload-Offset"] == str(len(content))
+        and after.headers["Novai-Asset"] == answer.headers["Novai-Asset"]
+    )
 
 
 EDGE = 4096
@@ -147,7 +150,11 @@ def test_a_length_that_is_none_is_refused(alices, size):
 
 
 def test_a_file_too_large_or_past_the_quota_or_the_disk_is_refused_at_once(make_app, alice, bearer):
-    for limits, status in (({"upload_bytes_max": 999}, 413), ({"account_bytes_max": 999}, 507), ({"disk_free_bytes_min": 10**18}, 507)):
+    for limits, status in (
+        ({"upload_bytes_max": 999}, 413),
+        ({"account_bytes_max": 999}, 507),
+        ({"disk_free_bytes_min": 10**18}, 507),
+    ):
         sender = Sender(make_app(**limits).test_client(), bearer(alice))
         answer = sender.begin(1000)
         assert answer.status_code == status and answer.json["code"]
@@ -158,7 +165,10 @@ def test_two_uploads_at_once_cannot_both_have_the_last_of_a_quota(make_app, alic
     app = make_app(account_bytes_max=1000)
     headers = bearer(alice)
     said: list[int] = []
-    tries = [threading.Thread(target=lambda: said.append(Sender(app.test_client(), headers).begin(600).status_code)) for _ in range(6)]
+    tries = [
+        threading.Thread(target=lambda: said.append(Sender(app.test_client(), headers).begin(600).status_code))
+        for _ in range(6)
+    ]
     for each in tries:
         each.start()
     for each in tries:
@@ -168,7 +178,12 @@ def test_two_uploads_at_once_cannot_both_have_the_last_of_a_quota(make_app, alic
 
 def test_a_stranger_finds_no_upload_of_anothers(client, alices, bobs):
     where = alices.begin(100).headers["Location"]
-    for answer in (bobs.ask(where), bobs.send(where, 0, b"x"), bobs.client.delete(where, headers=bobs.headers), client.get(where, headers=bobs.headers)):
+    for answer in (
+        bobs.ask(where),
+        bobs.send(where, 0, b"x"),
+        bobs.client.delete(where, headers=bobs.headers),
+        client.get(where, headers=bobs.headers),
+    ):
         assert answer.status_code == 404
     assert client.head(where, headers=TUS).status_code == 401
     assert alices.ask(where).headers["Upload-Offset"] == "0"
@@ -278,7 +293,9 @@ def test_the_same_bytes_arriving_by_two_uploads_at_once_are_one_asset(app, alice
 def _arrived(account_id: int, content: bytes, settings: Settings):
     """An upload whose bytes are all there, not yet ended."""
     with transaction():
-        upload = uploads.begin(Library(account_id), uploads.Announced(size_bytes=len(content)), settings, open_store(settings))
+        upload = uploads.begin(
+            Library(account_id), uploads.Announced(size_bytes=len(content)), settings, open_store(settings)
+        )
     partial = uploads.partial(upload, settings)
     partial.create(len(content))
     partial.append(0, io.BytesIO(content))
@@ -293,7 +310,9 @@ KILL_POINTS = ["before anything", "after the id is reserved", "after the file is
 
 
 @pytest.mark.parametrize("point", KILL_POINTS)
-def test_a_kill_between_the_last_byte_and_the_asset_is_mended_by_asking_again(client, alice, alices, settings, monkeypatch, point):
+def test_a_kill_between_the_last_byte_and_the_asset_is_mended_by_asking_again(
+    client, alice, alices, settings, monkeypatch, point
+):
     content = things.wav()
     upload, finished = _arrived(alice.id, content, settings)
     where, store = f"/api/v1/uploads/{upload.id}", open_store(settings)
@@ -315,7 +334,9 @@ def test_a_kill_between_the_last_byte_and_the_asset_is_mended_by_asking_again(cl
     session.remove()
     assert session.scalar(text("SELECT count(*) FROM assets")) == 0
     answer = alices.ask(where)
-    assert answer.status_code == 200 and sha256_of(client, alices, asset_of(answer)) == hashlib.sha256(content).hexdigest()
+    assert (
+        answer.status_code == 200 and sha256_of(client, alices, asset_of(answer)) == hashlib.sha256(content).hexdigest()
+    )
     assert len(things.stored(settings)) == 1
     assert session.scalar(text("SELECT count(*) FROM jobs WHERE tool_slug = 'prepare'")) == 1
 
@@ -354,7 +375,20 @@ def test_a_browser_with_a_session_needs_the_csrf_token(app, client: FlaskClient,
     assert answer.status_code == 201
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "..\\..\\boot.ini", "a\r\nSet-Cookie: x=1.wav", "x\x00.wav", "\u202egnp.wav", "a%03d.wav", "💥" * 300, "", "."])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc/passwd",
+        "..\\..\\boot.ini",
+        "a\r\nSet-Cookie: x=1.wav",
+        "x\x00.wav",
+        "\u202egnp.wav",
+        "a%03d.wav",
+        "💥" * 300,
+        "",
+        ".",
+    ],
+)
 def test_a_hostile_name_stays_a_harmless_one(client, alices, name, settings):
     answer = alices.whole(things.wav(), filename=name)
     assert answer.status_code == 204

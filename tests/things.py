@@ -59,7 +59,7 @@ def put(account: Account, settings: Settings, content: bytes | None = None, **gi
         content = content if content is not None else f"{account.id} {id(asset)} {random.random()}".encode()
         asset.sha256 = given.get("sha256", hashlib.sha256(content).hexdigest())
         asset.size_bytes = given.get("size_bytes", len(content))
-        asset.media = {"extension": "mp4"} if asset.kind == "video" else asset.media
+        asset.media = {"extension": ".mp4"} if asset.kind == "video" else asset.media
         session.add(asset)
         session.flush()
         asset.store_key = files.key(asset.id, "original", "mp4")

@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from novai_web.db import Base, Id, Json
+from novai_web.library import words
 
 Kind = Literal["video", "audio", "image"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -113,12 +114,13 @@ class Asset(Base):
     @property
     def extension(self) -> str:
         """With its dot, as the file's bytes say; empty while that is not known."""
-        return str(self.media.get("extension", "")).lstrip(".")
+        return str(self.media.get("extension", ""))
 
     @property
     def file_name(self) -> str:
-        """What a download is called."""
-        return self.name if self.name.lower().endswith(self.extension) else f"{self.name}{self.extension}"
+        """What a download is called: a name that every file system takes, with the ending its bytes deserve."""
+        stem = self.name[: -len(self.extension)] if self.name.lower().endswith(self.extension or " ") else self.name
+        return f"{words.file_name(stem)}{self.extension}"
 
     def has(self, part: str) -> bool:
         return part in self.previews

@@ -174,7 +174,7 @@ def settle(upload: Upload, finished: Finished, found: Sniffed, store_key: str) -
         mime=found.mime,
         sha256=finished.sha256,
         size_bytes=finished.size_bytes,
-        media={"extension": found.extension},
+        media={"extension": f".{found.extension}"},
     )
     try:
         with session.begin_nested():

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 NAME_CHARACTERS_MAX = 200
+FILE_NAME_BYTES_MAX = 200
 TAG_CHARACTERS_MAX = 40
 TAGS_MAX = 30
 
@@ -39,9 +40,9 @@ def name_of_file(filename: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """A name every file system and ZIP program takes."""
-    stem = _NOT_IN_FILE_NAMES.sub("_", name(text)).strip(" .")
-    return stem or "untitled"
+    """A name every file system and ZIP program takes, with room for an ending."""
+    whole = _NOT_IN_FILE_NAMES.sub("_", name(text)).strip(" .")
+    return whole.encode()[:FILE_NAME_BYTES_MAX].decode(errors="ignore").strip() or "untitled"
 
 
 def tags(given: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from novai_web.library.assets import Library
 from novai_web.library.listing import SORTS
 from novai_web.library.models import Asset, Collection, Hook, Kind
 from novai_web.library.uploads import Announced
-from novai_web.library.words import distinct, file_name
+from novai_web.library.words import distinct
 from novai_web.pages import answers, forms, selection
 from novai_web.pages.wording import plural
 from novai_web.web import limits, receiving, who, zipping
@@ -183,7 +183,7 @@ def download() -> ResponseReturnValue:
         raise InvalidInput({"ids": f"At most {ZIP_FILES_MAX:,} files in one ZIP. Select fewer."})
     if not found:
         raise InvalidInput({"ids": "Nothing that is selected has a file."}, "Nothing that is selected has a file.")
-    names = distinct(file_name(each.file_name) for each in found)
+    names = distinct(each.file_name for each in found)
     return zipping.answer("novai.zip", [zipping.Entry(name, each) for name, each in zip(names, found, strict=True)])
 
 

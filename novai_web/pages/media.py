@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
 from novai_web.errors import NotFound
-from novai_web.library import files, words
+from novai_web.library import files
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset
 from novai_web.web import who
@@ -26,7 +26,7 @@ def part(asset_id: int, part: str) -> ResponseReturnValue:
         raise NotFound
     mime = asset.mime if part == "original" else files.mime_of(key)
     saves = request.args.get("download") == "1" or mime not in INLINE
-    name = words.file_name(asset.file_name)
+    name = asset.file_name
     link = who.store().link(key, seconds=LINK_SECONDS, download_name=name if saves else None)
     if link is not None:
         return _dress(redirect(link, 302))

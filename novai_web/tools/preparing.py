@@ -70,7 +70,7 @@ def _ready(asset_id: int, media: ffmpeg.Media, previews: Mapping[str, str]) -> N
     if asset is None or not asset.is_processing:
         return
     asset.status = "ready"
-    asset.media = {**media.to_json(), "extension": asset.extension}
+    asset.media = media.to_json()
     asset.previews = dict(previews)
     asset.duration_seconds, asset.width, asset.height = media.duration_seconds, media.width, media.height
 

@@ -2,6 +2,17 @@
 
 from urllib.parse import urlsplit
 
+from werkzeug.routing import IntegerConverter, Map
+
+ID_MAX = 2**63 - 1
+
+
+class IdConverter(IntegerConverter):
+    """`<int:…>` of every route: a number that the database could not hold names nothing."""
+
+    def __init__(self, map: Map) -> None:
+        super().__init__(map, max=ID_MAX)
+
 
 def local_path(asked: str | None, otherwise: str) -> str:
     """`asked` if it is a path on this site, else `otherwise`.

@@ -1,7 +1,7 @@
 // One key, or g and one key. Nothing destructive is on a key.
 import { open } from "./dialogs.js";
 
-let afterG = 0;
+let afterG = -Infinity;
 
 function typing(target) {
   return target.closest?.("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
@@ -35,7 +35,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && event.target.matches?.("[data-search]")) event.target.blur();
   if (typing(event.target) || document.querySelector("dialog[open]")) return;
   if (event.timeStamp - afterG < 1200) {
-    afterG = 0;
+    afterG = -Infinity;
     go(event.key);
     return;
   }

@@ -101,7 +101,7 @@ def _listen(child: "subprocess.Popen[bytes]", seconds: float, silence_seconds: f
             now = time.monotonic()
             if now > end or now - heard_at > silence_seconds:
                 raise Crashed
-            if not selector.select(TICK_SECONDS):
+            if not selector.select(min(TICK_SECONDS, end - now)):
                 yield {}
                 continue
             heard = os.read(child.stdout.fileno(), 65536)

@@ -43,7 +43,9 @@ def sniff(path: Path) -> Format:
     if found is None:
         raise UnusableMedia(f"This is not a video, audio or image file that can be used. {ACCEPTED}")
     if found.demuxer == "mov":
-        _refuse_cut_short(path)
+        _refuse_cut_short_movie(path)
+    if found.demuxer == "wav":
+        _refuse_cut_short_wave(path, head)
     return found
 
 
@@ -78,7 +80,7 @@ def _tag_size(head: bytes) -> int:
     return 10 + ((a & 127) << 21 | (b & 127) << 14 | (c & 127) << 7 | d & 127)
 
 
-def _refuse_cut_short(path: Path) -> None:
+def _refuse_cut_short_movie(path: Path) -> None:
     """Walk the top-level boxes: one that is longer than the file is an upload or a recording that was cut off."""
     size, at = path.stat().st_size, 0
     found: set[bytes] = set()
@@ -98,3 +100,10 @@ def _refuse_cut_short(path: Path) -> None:
             at += length
     if b"moov" not in found:
         raise UnusableMedia("This video is cut short: its index is missing. Export or upload it again.")
+
+
+def _refuse_cut_short_wave(path: Path, head: bytes) -> None:
+    """Recorders that cannot go back write 0 or all ones as the size; half a sample may be missing for padding."""
+    size = int.from_bytes(head[4:8], "little")
+    if size not in (0, 0xFFFFFFFF) and path.stat().st_size < size:
+        raise UnusableMedia("This audio is cut short: its end is missing. Export or upload it again.")

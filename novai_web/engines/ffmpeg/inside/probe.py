@@ -1,6 +1,5 @@
 """What a file really is, found by opening it and decoding its beginning and its end."""
 
-from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -198,15 +197,14 @@ def _first_frame(container: InputContainer, video: VideoStream) -> av.VideoFrame
 
 def _refuse_cut_short(container: InputContainer, stream: VideoStream | AudioStream, duration: Fraction) -> None:
     """A file that claims a minute and stops after ten seconds would give variants that freeze."""
-    time_base = stream.time_base or Fraction(1, av.time_base)
-    start = stream.start_time or 0
-    container.seek(start + int(max(Fraction(0), duration - 1) / time_base), stream=stream)
+    tick = stream.time_base or Fraction(1, av.time_base)
+    start = (stream.start_time or 0) * tick
+    container.seek(int((start + max(Fraction(0), duration - 1)) / tick), stream=stream)
     last = start
-    packets: "Iterator[av.Packet[Any]]" = container.demux(stream)
-    for packet in packets:
-        if packet.pts is not None:
-            last = max(last, packet.pts + (packet.duration or 0))
-    if (last - start) * time_base < duration - max(2, duration / 20):
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base:
+            last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
+    if last - start < duration - max(Fraction(1, 2), duration / 50):
         raise UnusableMedia("This file is cut short: its end is missing. Export or upload it again.")
 
 
