@@ -43,7 +43,7 @@ settings:  ## Write .env.example anew from the settings.
 	.venv/bin/python bin/settings > .env.example
 
 assets:  ## Build static/dist from assets/ with npm; the result is committed, so that nothing else needs Node.
-	npm ci --no-fund --no-audit
+	npm ci --ignore-scripts --no-fund --no-audit
 	npm run build
 
 bench:  ## Measure variants a second against one FFmpeg process per variant, side by side.

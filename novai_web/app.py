@@ -9,6 +9,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from novai_web import api, cli, db, logs, pages, queue
 from novai_web.api.errors import problem
 from novai_web.config import Settings
+from novai_web.embedded import servers
 from novai_web.pages.errors import say
 from novai_web.web import errors, limits, receiving, safety, who
 from novai_web.web.paths import IdConverter
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    settings = settings or Settings.read()
+    settings = settings or servers.found(Settings.read())
     logs.start(settings)
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=None)
     app.extensions["novai_settings"] = settings

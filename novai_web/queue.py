@@ -31,7 +31,7 @@ def connect(settings: Settings) -> None:
         worker_prefetch_multiplier=1,
         worker_max_tasks_per_child=500,
         worker_hijack_root_logger=False,
-        worker_soft_shutdown_timeout=20,
+        worker_soft_shutdown_timeout=10,
         worker_enable_soft_shutdown_on_idle=False,
     )
 

@@ -1,12 +1,14 @@
 """A whole installation as `make run` starts it, on a data folder and a port of its own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -17,6 +19,7 @@ from novai_web.config import Settings
 from novai_web.embedded import servers
 
 ROOT = Path(__file__).parents[1]
+EMBEDDED = (sys.executable, "-m", "novai_web.embedded")
 PATIENCE_SECONDS = 120  # the other tests are running too
 
 
@@ -39,14 +42,13 @@ class Installation:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def run(self, **more: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "novai_web.embedded"]
+    def run(self, command: Sequence[str] = EMBEDDED, **more: object) -> subprocess.Popen[bytes]:
         own = {"NOVAI_DATA": str(self.data), "NOVAI_PORT": str(self.port)}
         return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **own, **self.settings}, **more)  # type: ignore[call-overload, no-any-return]
 
-    def start(self) -> None:
+    def start(self, command: Sequence[str] = EMBEDDED) -> None:
         with self.log.open("wb") as log:
-            self.process = self.run(stdout=log, stderr=subprocess.STDOUT)
+            self.process = self.run(command, stdout=log, stderr=subprocess.STDOUT)
         until(lambda: f"ready at {self.url}\n" in self.said)
 
     @property
@@ -86,4 +88,7 @@ class Installation:
 
     def clear_away(self) -> None:
         for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if (self.data / "sockets").is_symlink():  # what a killed one leaves for the next start to clear up
+            shutil.rmtree((self.data / "sockets").readlink(), ignore_errors=True)

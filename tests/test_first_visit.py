@@ -74,8 +74,9 @@ def upload(page: Page, address: str, files: list[Path]) -> None:
 
 def pick_everything(page: Page, field: str, count: int) -> None:
     page.locator(f"[data-picks={field}] [data-picker]").click()
-    page.locator("#picker-results [data-choose]").nth(count - 1).wait_for()
-    for box in page.locator("#picker-results [data-choose]").all():
+    boxes = page.locator(f"#picker-results[data-kind={field.removesuffix('s')}] [data-choose]")
+    expect(boxes).to_have_count(count)
+    for box in boxes.all():
         box.check()
     page.locator("[data-picker-add]").click()
     expect(page.locator(f"[data-picks={field}] [data-count]")).to_have_text(str(count))
@@ -113,8 +114,8 @@ def test_a_folder_of_clips_becomes_a_zip_of_variants(installation, browser, tmp_
     page.get_by_role("button", name="Generate 36 variants").click()
 
     page.wait_for_url("**/batches/*")
-    expect(page.locator("article.cell[data-state=done]")).to_have_count(36, timeout=300_000)
-    expect(page.get_by_text("36 of 36")).to_be_visible()
+    expect(page.locator("article.cell[data-state=done]")).to_have_count(36, timeout=150_000)
+    expect(page.get_by_text("36 of 36 done", exact=True)).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="ZIP").first.click()
     assert complaints == []

@@ -4,7 +4,8 @@ import csv
 import io
 
 import pytest
-from hypothesis import given, settings as hypothesis_settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from novai_web.db import transaction

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from novai_web.db import session, transaction
+from novai_web.db import session
 from tests import things
 
 SHA = hashlib.sha256
@@ -258,13 +258,7 @@ def test_a_detail_says_what_it_was_made_from_and_what_was_made_from_it(client, a
         things.put(alice, settings, name="Source"),
         things.put(alice, settings, type="variant", recipe={"n": 1}),
     )
-    with transaction():
-        session.execute(
-            text(
-                "INSERT INTO asset_sources (asset_id, source_id, role, label) VALUES (:made, :source, 'video', 'Source')"
-            ),
-            {"made": made.id, "source": source.id},
-        )
+    things.made_from(made, source)
     found = client.get(f"/api/v1/videos/{made.id}", headers=as_alice).json
     assert found["recipe"] == {"n": 1} and found["made_from"][0]["asset_id"] == source.id
     assert client.get(f"/api/v1/videos/{source.id}", headers=as_alice).json["made_into"] == [made.id]
@@ -286,3 +280,14 @@ def test_a_list_asks_the_database_the_same_few_things_however_long_it_is(
     for _ in range(20):
         things.put(alice, settings, tags=["x"])
     assert asked() == few <= 5
+
+
+def test_the_trash_is_listed_and_emptied(client, alice, bob, as_alice, bearer, settings):
+    mine, theirs = things.put(alice, settings), things.put(bob, settings)
+    client.delete(f"/api/v1/videos/{mine.id}", headers=as_alice)
+    client.delete(f"/api/v1/videos/{theirs.id}", headers=bearer(bob))
+    found = client.get("/api/v1/trash", headers=as_alice).json
+    assert [item["id"] for item in found["items"]] == [mine.id] and found["total"] == 1
+    assert client.delete("/api/v1/trash", headers=as_alice).json == {"deleted": 1}
+    assert client.get("/api/v1/trash", headers=as_alice).json["items"] == []
+    assert client.get("/api/v1/trash", headers=bearer(bob)).json["total"] == 1

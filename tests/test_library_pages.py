@@ -88,13 +88,7 @@ def test_the_page_of_one_shows_its_lineage_and_recipe(page, alice, settings):
     made = things.put(
         alice, settings, name="The variant", type="variant", recipe={"hook": "Wait for it", "style": {"size": 5}}
     )
-    with transaction():
-        session.execute(
-            text(
-                "INSERT INTO asset_sources (asset_id, source_id, role, label) VALUES (:made, :source, 'video', 'The source')"
-            ),
-            {"made": made.id, "source": source.id},
-        )
+    things.made_from(made, source)
     said = page.get(f"/assets/{made.id}").text
     assert "The source" in said and "Wait for it" in said
     assert "The variant" in page.get(f"/assets/{source.id}").text
@@ -133,11 +127,7 @@ def test_the_way_back_never_leads_elsewhere(page, alice, settings, back):
 
 def test_deleting_says_what_was_made_from_it_and_offers_undo(page, alice, alices, settings):
     source, made = things.put(alice, settings), things.put(alice, settings, type="variant")
-    with transaction():
-        session.execute(
-            text("INSERT INTO asset_sources (asset_id, source_id, role, label) VALUES (:made, :source, 'video', 'x')"),
-            {"made": made.id, "source": source.id},
-        )
+    things.made_from(made, source)
     answer = page.post("/library/trash", data={"ids": source.id, "kind": "video", "back": "/videos"})
     assert answer.status_code == 303 and live(alices) == {made.id}
     said = page.get("/videos").text
@@ -270,3 +260,13 @@ def test_a_change_without_the_token_of_the_page_is_refused(page, alice, alices, 
     for where in (f"/assets/{asset.id}/name", "/library/trash", "/hooks", "/trash/empty", "/library/upload"):
         assert page.post(where, data={"ids": asset.id, "name": "x", "kind": "video"}).status_code == 400, where
     assert live(alices) == {asset.id}
+
+
+def test_a_collection_is_renamed_and_deleted_by_plain_forms(page, alice, alices, settings):
+    page.post("/collections", data={"name": "Films", "kind": "video"})
+    collection_id = session.scalar(text("SELECT id FROM collections"))
+    asset = things.put(alice, settings, collection_id=collection_id)
+    assert page.post(f"/collections/{collection_id}/name", data={"name": "Clips"}).status_code == 303
+    assert "Clips" in page.get("/collections").text
+    assert page.post(f"/collections/{collection_id}/delete").status_code == 303
+    assert "stays in your library" in page.get("/collections").text and live(alices) == {asset.id}

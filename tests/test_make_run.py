@@ -2,94 +2,24 @@
 
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import text
 
-from novai_web.config import Settings
-from novai_web.embedded import servers
+from tests.installation import PATIENCE_SECONDS, Installation, until
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[1]
-EMBEDDED = (sys.executable, "-m", "novai_web.embedded")
-PATIENCE_SECONDS = 90  # the other tests are running too
-
-
-class Installation:
-    """One data folder and one port, and whatever runs on them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "data"
-        self.log = folder / "log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def run(self, command: Sequence[str] = EMBEDDED, **more: Any) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "NOVAI_DATA": str(self.data), "NOVAI_PORT": str(self.port)}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, **more)
-
-    def start(self, command: Sequence[str] = EMBEDDED) -> None:
-        with self.log.open("wb") as log:
-            self.process = self.run(command, stdout=log, stderr=subprocess.STDOUT)
-        _until(lambda: f"ready at http://127.0.0.1:{self.port}\n" in self.said)
-
-    @property
-    def said(self) -> str:
-        assert self.process is None or self.process.poll() is None, self.log.read_text()
-        return self.log.read_text()
-
-    def is_ready(self) -> bool:
-        try:
-            with urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=20) as answer:
-                return answer.status == 200
-        except (URLError, TimeoutError):
-            return False
-
-    def engine(self) -> Engine:
-        return create_engine(servers.found(Settings(_env_file=None, data=self.data)).database_url)
-
-    def pids(self) -> dict[int, str]:
-        """All its processes: they know its folder from their environment, Postgres works in it."""
-        found = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (folder / "environ").read_bytes().split(b"\0")
-                is_ours = f"NOVAI_DATA={self.data}".encode() in environment
-                if is_ours or (folder / "cwd").readlink().is_relative_to(self.data):
-                    found[int(folder.name)] = (folder / "cmdline").read_bytes().decode().replace("\0", " ")
-            except OSError:
-                continue
-        return found
 
 
 @pytest.fixture
 def installation(tmp_path) -> Iterator[Installation]:
     made = Installation(tmp_path)
     yield made
-    for pid in made.pids():
-        os.kill(pid, signal.SIGKILL)
-    if (made.data / "sockets").is_symlink():  # what a killed one leaves for the next start to clear up
-        shutil.rmtree((made.data / "sockets").readlink(), ignore_errors=True)
-
-
-def _until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "this did not happen in time"
-        time.sleep(0.05)
+    made.clear_away()
 
 
 def test_it_serves_restarts_what_falls_refuses_a_second_start_and_stops_in_order(installation):
@@ -106,8 +36,8 @@ def test_it_serves_restarts_what_falls_refuses_a_second_start_and_stops_in_order
 
     web = next(pid for pid, command in installation.pids().items() if "gunicorn" in command)
     os.kill(web, signal.SIGKILL)
-    _until(lambda: "web ended (-9), starting it again" in installation.said)
-    _until(installation.is_ready)
+    until(lambda: "web ended (-9), starting it again" in installation.said)
+    until(installation.is_ready)
 
     installation.process.send_signal(signal.SIGINT)
     assert installation.process.wait(PATIENCE_SECONDS) == 0
@@ -134,7 +64,7 @@ def test_kill_9_leaves_no_process_and_the_next_start_finds_everything_as_it_was(
     worker = int(Path(f"/proc/{warden}/task/{warden}/children").read_text())
     os.kill(worker, signal.SIGKILL)
     assert installation.process.wait(PATIENCE_SECONDS) == 128 + signal.SIGKILL
-    _until(lambda: installation.pids() == {})
+    until(lambda: installation.pids() == {})
 
 
 def test_killing_make_itself_stops_everything_too(installation):
@@ -142,4 +72,4 @@ def test_killing_make_itself_stops_everything_too(installation):
     assert len(installation.pids()) > 10
     installation.process.kill()
     installation.process.wait()
-    _until(lambda: installation.pids() == {})
+    until(lambda: installation.pids() == {})

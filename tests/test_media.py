@@ -67,7 +67,7 @@ def test_a_range_of_an_older_file_is_answered_whole(client, as_alice, asset):
 
 @pytest.mark.parametrize(
     "name",
-    ['a"; filename="evil.exe', "über ⭐", "a\r\nX-Evil: 1", "../../x", "عربي", "x" * 200, "CON", "...", "a;b=c%0d%0a"],
+    ['a"; filename="evil.exe', "über ⭐", "a\r\nX-Evil: 1", "../../x", "عربي", "x" * 200, "...", "a;b=c%0d%0a"],
 )
 def test_a_name_cannot_break_out_of_its_header(client, alice, as_alice, settings, name):
     asset = things.put(alice, settings, CONTENT)

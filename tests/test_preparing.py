@@ -137,3 +137,23 @@ def test_a_file_that_stops_every_worker_is_marked_as_failed(client, as_alice, pr
     prepare()
     found = client.get(f"/api/v1/images/{asset['id']}", headers=as_alice).json
     assert found["status"] == "failed" and found["error"]
+
+
+def test_a_file_whose_previews_stop_every_worker_is_ready_without_them(
+    client, as_alice, prepare, tmp_path, monkeypatch
+):
+    asset = post(client, as_alice, "images", media.image(tmp_path / "a.png").read_bytes())
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as at:
+        at.setattr(ffmpeg, "previews", killed)
+        with pytest.raises(SystemExit):
+            prepare()
+    session.rollback()
+    with transaction():
+        session.execute(text("UPDATE jobs SET lost_attempts = 3, lease_until = now() - interval '1 second'"))
+    prepare()
+    found = client.get(f"/api/v1/images/{asset['id']}", headers=as_alice).json
+    assert found["status"] == "ready" and found["previews"] == {} and found["width"] == 64

@@ -15,7 +15,7 @@ from novai_web.config import Settings
 from novai_web.db import session, transaction
 from novai_web.engines.store import open_store
 from novai_web.library import files
-from novai_web.library.models import Asset
+from novai_web.library.models import Asset, Source
 
 
 def wav(seed: int = 1, seconds: float = 0.2) -> bytes:
@@ -59,7 +59,7 @@ def put(account: Account, settings: Settings, content: bytes | None = None, **gi
         content = content if content is not None else f"{account.id} {id(asset)} {random.random()}".encode()
         asset.sha256 = given.get("sha256", hashlib.sha256(content).hexdigest())
         asset.size_bytes = given.get("size_bytes", len(content))
-        asset.media = {"extension": ".mp4"} if asset.kind == "video" else asset.media
+        asset.media = {"extension": ".mp4"}
         session.add(asset)
         session.flush()
         asset.store_key = files.key(asset.id, "original", "mp4")
@@ -68,6 +68,12 @@ def put(account: Account, settings: Settings, content: bytes | None = None, **gi
         for key in asset.previews.values():
             _store(settings, key, b"RIFF1234WEBP a preview")
     return asset
+
+
+def made_from(made: Asset, source: Asset) -> None:
+    """One line of lineage."""
+    with transaction():
+        session.add(Source(asset_id=made.id, source_id=source.id, role="video", label=source.name))
 
 
 def _store(settings: Settings, key: str, content: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from novai_web.api import auth, batches, collections, docs, hooks, jobs, library, openapi, tools, uploads
+from novai_web.api import auth, batches, collections, docs, hooks, jobs, library, openapi, tools, trash, uploads
 from novai_web.api.door import Door
 
 DOORS: tuple[Door, ...] = (
@@ -14,6 +14,7 @@ DOORS: tuple[Door, ...] = (
     uploads.door,
     hooks.door,
     collections.door,
+    trash.door,
 )
 
 

@@ -3,14 +3,16 @@
 import time
 
 import structlog
+from sqlalchemy import select
 
 from novai_web.config import Settings
 from novai_web.db import session, transaction
 from novai_web.engines.store import Store
 from novai_web.engines.store.parts import abandoned
 from novai_web.errors import Conflict, StoreFailed
+from novai_web.jobs.models import Job
 from novai_web.library import expiry, uploads
-from novai_web.library.models import Upload
+from novai_web.library.models import Asset, Upload
 
 log = structlog.get_logger()
 
@@ -68,3 +70,16 @@ def _delete_strays(settings: Settings) -> None:
     for path in settings.arriving_folder.glob("*"):  # of web processes that died while a form came in
         if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
             path.unlink(missing_ok=True)
+
+
+def clear_strays(job: Job, store: Store) -> None:
+    """Files of this job that have no row: a worker was killed, or overtaken, between storing and writing it down."""
+    if job.slices < 2:
+        return
+    with transaction():
+        made = session.scalars(select(Asset).where(Asset.made_by_job_id == job.id)).all()
+    known = {key for asset in made for key in (asset.store_key, *asset.previews.values())}
+    try:
+        store.delete([key for key, _ in store.list(f"jobs/{job.id}") if key not in known])
+    except StoreFailed as problem:
+        log.warning("strays_not_cleared", job_id=job.id, problem=str(problem))

@@ -25,6 +25,7 @@ from novai_web.errors import (
     Unavailable,
 )
 from novai_web.jobs.bench import Bench, Waiting
+from novai_web.jobs.cleaning import clear_strays
 from novai_web.jobs.ending import Ending, end
 from novai_web.jobs.leases import Lease, claim, renew
 from novai_web.jobs.models import Job, State
@@ -63,6 +64,7 @@ def _run(lease: Lease, store: Store, settings: Settings) -> None:
         if ending:
             with transaction():
                 end(job, ending, lease)
+            clear_strays(job, store)
     except StaleLease:
         log.warning("lease_lost")
     except Waiting as pause:

@@ -13,7 +13,7 @@ from novai_web.config import Settings
 from novai_web.db import now, session
 from novai_web.engines.store import Store
 from novai_web.engines.store.parts import Finished, PartialFile
-from novai_web.errors import DiskFull, InvalidInput, NotFound, TooLarge
+from novai_web.errors import DiskFull, InvalidInput, NotFound, TooLarge, TooManyRequests
 from novai_web.library import words
 from novai_web.library.assets import Library
 from novai_web.library.editing import collection_for
@@ -42,6 +42,10 @@ def begin(library: Library, announced: Announced, settings: Settings, store: Sto
     """The row of a new upload. Raises TooLarge, DiskFull and InvalidInput before a byte has been sent."""
     _check(announced)
     admit(library, announced.size_bytes, settings, store)
+    if open_count(library) >= OPEN_UPLOADS_MAX:
+        raise TooManyRequests(
+            f"You have {OPEN_UPLOADS_MAX:,} unfinished uploads. Finish or give up some of them first."
+        )
     if announced.collection_id is not None:
         collection_for(library, announced.collection_id)
     upload = Upload(
@@ -89,6 +93,12 @@ def used_bytes(library: Library) -> int:
         Upload.account_id == library.account_id, Upload.finished_at.is_(None), Upload.expires_at > now()
     )
     return int(session.scalar(select(kept.scalar_subquery() + coming.scalar_subquery())) or 0)
+
+
+def open_count(library: Library) -> int:
+    """How many uploads of this account are on their way in."""
+    mine = select(func.count()).where(Upload.account_id == library.account_id)
+    return session.scalar(mine.where(Upload.finished_at.is_(None), Upload.expires_at > now())) or 0
 
 
 def find(library: Library, upload_id: str) -> Upload:

@@ -2,38 +2,21 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from novai_web import jobs
 from novai_web.db import transaction
-from novai_web.jobs import Delivered, Summary, batches, finding
-from novai_web.library.assets import Library
-from novai_web.library.models import Asset
-from novai_web.pages import answers
+from novai_web.jobs import Summary, batches, finding
+from novai_web.pages import answers, cells
 from novai_web.web import limits, who, zipping
 
 bp = Blueprint("batches", __name__, url_prefix="/batches")
 
 GRID = 120
 COVERS = 4
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One place of the grid: what was promised there, and what came of it."""
-
-    id: int
-    n: int
-    name: str
-    state: str
-    error: str | None
-    asset: Asset | None
-    labels: dict[str, str | None]
 
 
 @bp.get("", endpoint="list")
@@ -74,7 +57,7 @@ def show(batch_id: int) -> ResponseReturnValue:
     found = finding.page_of_outputs(batch.id, state=state, after=after, limit=GRID + 1)
     shown = found[:GRID]
     page = {
-        "items": _cells(account.id, shown),
+        "items": cells.of(account.id, shown),
         "next_cursor": str(shown[-1].output.n) if len(found) > GRID else None,
         "total": batch.promised,
     }
@@ -107,7 +90,7 @@ def live(batch_id: int) -> ResponseReturnValue:
             batch=batch,
             tally=tally,
             jobs=related,
-            outputs=_cells(account.id, changed),
+            outputs=cells.of(account.id, changed),
             mark=_mark(mark),
             queue_count=jobs.active_count(account.id),
         )
@@ -160,40 +143,6 @@ def cancel(batch_id: int) -> ResponseReturnValue:
         jobs.cancel_batch(jobs.find_batch(account.id, batch_id))
     answers.toast("Stopping. What is made already stays.")
     return answers.back(url_for("batches.show", batch_id=batch_id))
-
-
-def _cells(account_id: int, found: Sequence[Delivered]) -> list[Cell]:
-    labels = _Labels(account_id, [each.output.spec for each in found])
-    return [
-        Cell(
-            id=each.output.id,
-            n=each.output.n,
-            name=each.output.name,
-            state=each.output.state,
-            error=each.output.error,
-            asset=each.asset,
-            labels=labels.of(each.output.spec),
-        )
-        for each in found
-    ]
-
-
-class _Labels:
-    """What the ingredients of many cells are called, in two queries."""
-
-    def __init__(self, account_id: int, specs: Sequence[dict[str, Any]]) -> None:
-        library = Library(account_id)
-        self.assets = library.find_many(list({spec[role] for spec in specs for role in ("video", "audio") if spec.get(role)}))
-        self.hooks = library.find_hooks(list({spec["hook"] for spec in specs if spec.get("hook")}))
-
-    def of(self, spec: dict[str, Any]) -> dict[str, str | None]:
-        video, audio = (self.assets.get(spec.get(role, 0)) for role in ("video", "audio"))
-        hook = self.hooks.get(spec.get("hook", 0))
-        return {
-            "video": video.name if video else None,
-            "audio": audio.name if audio else None,
-            "hook": hook.text if hook else None,
-        }
 
 
 def _version(tally: Summary, related: Sequence[jobs.Job]) -> str:

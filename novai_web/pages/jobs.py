@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from novai_web import jobs
 from novai_web.db import transaction
 from novai_web.jobs import OPEN, Job, batches, finding
-from novai_web.pages import answers
+from novai_web.pages import answers, cells
 from novai_web.pages.errors import asked_by_htmx
 from novai_web.web import limits, who
 
@@ -36,9 +36,10 @@ def listed() -> ResponseReturnValue:
 
 @bp.get("/<int:job_id>")
 def show(job_id: int) -> ResponseReturnValue:
-    job = jobs.find(who.account().id, job_id)
+    account = who.account()
+    job = jobs.find(account.id, job_id)
     given = [(name.replace("_", " ").capitalize(), value) for name, value in job.input.items() if value not in (None, [])]
-    return render_template("jobs/job.html", job=job, outputs=jobs.outputs(job_id=job.id), given=given)
+    return render_template("jobs/job.html", job=job, outputs=cells.of(account.id, jobs.outputs(job_id=job.id)), given=given)
 
 
 @bp.get("/cards")

@@ -13,7 +13,7 @@ from novai_web.jobs import arrivals
 from novai_web.library import collections, editing, hooks, lineage, listing, sniffing, trash
 from novai_web.library.assets import Library
 from novai_web.library.listing import SORTS
-from novai_web.library.models import Asset, Collection, Hook, Kind
+from novai_web.library.models import KINDS, Asset, Collection, Hook, Kind
 from novai_web.library.uploads import Announced
 from novai_web.library.words import distinct
 from novai_web.pages import answers, forms, selection
@@ -232,12 +232,14 @@ def _mine(asset_id: int) -> Asset:
 
 
 def _word() -> str:
-    return request.form.get("kind") if request.form.get("kind") in ("video", "audio", "image") else "file"  # type: ignore[return-value]
+    """What the things of this form are called."""
+    kind = request.form.get("kind", "")
+    return kind if kind in KINDS else "file"
 
 
 def _home() -> str:
     kind = request.form.get("kind", "")
-    return url_for(f"library.{kind}s") if kind in ("video", "audio", "image") else url_for("library.videos")
+    return url_for(f"library.{kind}s" if kind in KINDS else "library.videos")
 
 
 def _target(library: Library) -> Collection | None:

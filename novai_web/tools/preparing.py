@@ -1,7 +1,6 @@
 """After an upload: look at the file, draw its previews, and call it ready or say why it cannot be used."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -21,25 +20,37 @@ class PrepareInput(Input):
     asset_id: int
 
 
-def prepare(given: PrepareInput, work: Work) -> None:
-    """Probe the file and store its previews; the asset is ready or failed afterwards."""
+def look(given: PrepareInput, work: Work) -> None:
+    """Probe the file. What cannot be used is refused with its reason, and its file deleted."""
     asset = _read(given.asset_id, work)
     if asset is None:
         return
     if asset.is_processing:
-        path = work.fetch(asset)
         try:
-            media = _probe(asset, path, work)
+            media = _probe(asset, work)
         except UnusableMedia as problem:
             reason = str(problem)
             work.write(lambda: refuse(asset.id, reason))
         else:
-            previews = _previews(asset, path, media, work)
-            work.write(lambda: _ready(asset.id, media, previews))
+            work.write(lambda: _looked_at(asset.id, media))
             return
     if asset.store_key and not asset.is_ready:
         files.remove(open_store(work.settings), [asset.id])
         work.write(lambda: _forget_file(asset.id))
+
+
+def draw(given: PrepareInput, work: Work) -> None:
+    """Draw and store the previews; those that cannot be drawn are simply not there."""
+    asset = _read(given.asset_id, work)
+    if asset is None or not asset.is_processing:
+        return
+    folder = work.folder / "previews"
+    folder.mkdir(exist_ok=True)
+    media = ffmpeg.Media.from_json(asset.media)
+    drawn = ffmpeg.previews(work.fetch(asset), media, folder, ffmpeg.Limits.of(work.settings))
+    work.progress(0.9)
+    kept = files.put_previews(open_store(work.settings), asset.id, drawn)
+    work.write(lambda: _ready(asset.id, kept))
 
 
 def _read(asset_id: int, work: Work) -> Asset | None:
@@ -49,30 +60,24 @@ def _read(asset_id: int, work: Work) -> Asset | None:
     return found[0]
 
 
-def _probe(asset: Asset, path: Path, work: Work) -> ffmpeg.Media:
-    media = ffmpeg.probe(path, ffmpeg.Limits.of(work.settings))
+def _probe(asset: Asset, work: Work) -> ffmpeg.Media:
+    media = ffmpeg.probe(work.fetch(asset), ffmpeg.Limits.of(work.settings))
     if media.kind != asset.kind:
         raise UnusableMedia(f"This looked like {_A[asset.kind]} but is {_A[media.kind]}. Export it again.")
-    work.progress(0.4)
     return media
 
 
-def _previews(asset: Asset, path: Path, media: ffmpeg.Media, work: Work) -> dict[str, str]:
-    folder = work.folder / "previews"
-    folder.mkdir(exist_ok=True)
-    drawn = ffmpeg.previews(path, media, folder, ffmpeg.Limits.of(work.settings))
-    work.progress(0.9)
-    return files.put_previews(open_store(work.settings), asset.id, drawn)
-
-
-def _ready(asset_id: int, media: ffmpeg.Media, previews: Mapping[str, str]) -> None:
+def _looked_at(asset_id: int, media: ffmpeg.Media) -> None:
     asset = _find(asset_id, lock=True)
-    if asset is None or not asset.is_processing:
-        return
-    asset.status = "ready"
-    asset.media = media.to_json()
-    asset.previews = dict(previews)
-    asset.duration_seconds, asset.width, asset.height = media.duration_seconds, media.width, media.height
+    if asset is not None and asset.is_processing:
+        asset.media = media.to_json()
+        asset.duration_seconds, asset.width, asset.height = media.duration_seconds, media.width, media.height
+
+
+def _ready(asset_id: int, previews: Mapping[str, str]) -> None:
+    asset = _find(asset_id, lock=True)
+    if asset is not None and asset.is_processing:
+        asset.status, asset.previews = "ready", dict(previews)
 
 
 def refuse(asset_id: int, reason: str) -> None:
@@ -97,7 +102,12 @@ def _find(asset_id: int, *, lock: bool = False) -> Asset | None:
 
 
 def _gave_up(raw: Mapping[str, Any], reason: str) -> None:
-    refuse(int(raw["asset_id"]), reason)
+    """A file that was looked at is good, with or without previews."""
+    asset_id = int(raw["asset_id"])
+    asset = _find(asset_id, lock=True)
+    if asset is not None and "container" in asset.media:
+        return _ready(asset_id, {})
+    return refuse(asset_id, reason)
 
 
 tool = Tool(
@@ -108,7 +118,7 @@ tool = Tool(
     input=PrepareInput,
     price=lambda given, settings: 0,
     estimate=lambda given, settings: Estimate(outputs=0, seconds=5, bytes=0),
-    steps=(Step("Looking at the file", prepare),),
+    steps=(Step("Looking at the file", look), Step("Drawing previews", draw, weight=3)),
     makes=(),
     queue="io",
     deadline_seconds=900,

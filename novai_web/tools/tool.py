@@ -37,12 +37,22 @@ class Input(BaseModel):
             raise InvalidInput(sentences(error)) from None
 
 
+# Where the library's own words would not tell a person what to do.
+PLAIN = {
+    "missing": "This is missing. Fill it in.",
+    "extra_forbidden": "There is no such field. Leave it out.",
+    "int_parsing": "Write a whole number.",
+    "float_parsing": "Write a number.",
+    "bool_parsing": "Say true or false.",
+}
+
+
 def sentences(error: ValidationError) -> dict[str, str]:
     """One sentence for each wrong field, by the field's name; `form` for what concerns the whole."""
     found: dict[str, str] = {}
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else "form"
-        found.setdefault(name, problem["msg"].removeprefix("Value error, "))
+        found.setdefault(name, PLAIN.get(problem["type"]) or problem["msg"].removeprefix("Value error, "))
     return found
 
 

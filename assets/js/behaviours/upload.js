@@ -31,8 +31,10 @@ function makeRow(file) {
 
 function title() {
   const rows = [...panel.querySelectorAll(".upload")];
-  const done = rows.filter((row) => row.dataset.tone === "done").length;
-  panel.querySelector("[data-uploads-title]").textContent = done === rows.length ? `${done} uploaded` : `Uploading ${done} of ${rows.length}`;
+  const [done, failed] = ["done", "failed"].map((tone) => rows.filter((row) => row.dataset.tone === tone).length);
+  const over = done + failed === rows.length;
+  const words = over ? `${done} uploaded${failed ? `, ${failed} not` : ""}` : `Uploading ${done} of ${rows.length}`;
+  panel.querySelector("[data-uploads-title]").textContent = words;
 }
 
 function mark(item, tone, words) {
@@ -73,6 +75,8 @@ function place(id) {
   items.hidden = false;
   items.prepend(tile);
   document.querySelector("#results > .empty")?.remove();
+  const count = document.getElementById("count");
+  count.textContent = (Number(count.textContent.replaceAll(",", "")) + 1).toLocaleString("en");
   document.dispatchEvent(new Event("live:hurry"));
 }
 

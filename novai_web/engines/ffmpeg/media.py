@@ -77,7 +77,7 @@ class Limits(_Json):
     open_files_max: int = 256
     probe_seconds_max: float = 60
     preview_seconds_max: float = 120
-    silence_seconds_max: float = 180  # a render that says nothing for so long is stuck
+    silence_seconds_max: float = 120  # a render that says nothing for so long is stuck
     render_seconds_max: float = 6 * 3600
 
     @classmethod

@@ -33,7 +33,7 @@ class VariantsInput(HookStyle, Sound, Framing, Input):
     mix: Literal["round-robin", "every"] = Field(
         "round-robin", title="Mix", description="Round-robin uses everything evenly; every makes every combination."
     )
-    limit: int | None = Field(None, ge=1, le=100_000, title="How many", description="Empty: as many as the mix makes.")
+    limit: int | None = Field(None, ge=1, le=100_000, title="At most", description="Empty: as many as the mix makes.")
     seed: int | None = Field(
         None, ge=0, le=2**31 - 1, title="Shuffle", description="A number shuffles the order; the same one, the same way."
     )

@@ -103,7 +103,6 @@ def _read(container: InputContainer, video: VideoStream) -> tuple[str, int, Frac
 def _decode_around(container: InputContainer, video: VideoStream, moments: tuple[float, ...]) -> None:
     """From the keyframe before each moment to a few frames after it; a decoder that complains is a failure."""
     assert video.time_base is not None
-    video.thread_type = "AUTO"
     for moment in moments:
         container.seek(int(moment / video.time_base), stream=video)
         after = decoded = 0

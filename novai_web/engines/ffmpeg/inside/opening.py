@@ -46,6 +46,9 @@ def open_media(path: Path, limits: Limits) -> Iterator[InputContainer]:
     except (av.FFmpegError, ValueError) as error:
         raise UnusableMedia("This file is damaged or incomplete. Export or upload it again.") from error
     with container:
+        for stream in container.streams.video:
+            # Frame threads can deadlock when a decoder is closed after an error in the stream (seen with FFmpeg 8.1).
+            stream.thread_type = "SLICE"
         yield container
 
 

@@ -52,7 +52,6 @@ def clip(path: Path, media: Media, folder: Path, limits: Limits) -> Path:
         stream = video_stream(source)
         assert stream is not None
         assert stream.time_base is not None
-        stream.thread_type = "AUTO"
         rate = Fraction(media.frame_rate or 30).limit_denominator(1001) / every
         options = {"preset": "veryfast", "crf": "28", "g": str(max(1, round(rate / 2)))}
         encoder = out.add_stream("libx264", rate=rate, options=options)

@@ -56,7 +56,6 @@ def thread_count(settings: RenderSettings) -> int:
 def _framed(
     source: InputContainer, stream: VideoStream, segment: Segment, settings: RenderSettings
 ) -> Iterator[av.VideoFrame]:
-    stream.thread_type = "AUTO"
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     assert stream.time_base is not None
     framer = Framer(segment.size, settings.frame, settings.frame_fill, aspect, stream.time_base)
