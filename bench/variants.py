@@ -103,7 +103,7 @@ def sources(given: argparse.Namespace, program: str, folder: Path) -> tuple[list
     videos = [folder / f"video-{n}.mp4" for n in range(given.videos)]
     for n, path in enumerate(videos):
         # Moving detail and grain, so that the encoder has to work as it does on filmed material.
-        picture = f"mandelbrot=size={given.size}:rate=30:start_scale={3 / (n + 1)}:end_scale=0.01,noise=alls=12:allf=t"
+        picture = f"testsrc2=size={given.size}:rate=30,hue=h={60 * n},noise=alls=8:allf=t"
         tone = "sine=frequency=440"
         encoder = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-g", "60", "-pix_fmt", "yuv420p"]
         run(
@@ -192,7 +192,8 @@ def drawn(batch: list[Variant], settings: RenderSettings, out: Path) -> dict[tup
         "style, jobs = json.load(sys.stdin)\n"
         "for hook, width, height, path in jobs:\n"
         "    drawn = picture_of(hook, RenderSettings(**style), width, height)\n"
-        "    frame = Image.new('RGBA', (width, height)); frame.paste(drawn.image, (drawn.x, drawn.y)); frame.save(path)\n"
+        "    frame = Image.new('RGBA', (width, height))\n"
+        "    frame.paste(drawn.image, (drawn.x, drawn.y)); frame.save(path)\n"
     )
     request = json.dumps([settings.model_dump(), jobs])
     subprocess.run([sys.executable, "-c", code], input=request, text=True, check=True)

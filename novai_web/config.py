@@ -31,12 +31,24 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port of the web server.")
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     public_url: str = Field("", description="Address people reach this installation at; sets Secure cookies if https.")
-    database_url: str = Field("", validation_alias=_named("DATABASE_URL"), description="Postgres; empty: the embedded one.")
+    database_url: str = Field(
+        "", validation_alias=_named("DATABASE_URL"), description="Postgres; empty: the embedded one."
+    )
     redis_url: str = Field("", validation_alias=_named("REDIS_URL"), description="Redis; empty: the embedded one.")
-    supabase_url: str = Field("", validation_alias=_named("SUPABASE_URL"), description="Supabase project; empty: files on local disk.")
-    supabase_key: SecretStr = Field(SecretStr(""), validation_alias=_named("SUPABASE_SERVICE_ROLE_KEY"), description="Its service role key.")
-    supabase_bucket: str = Field("novai", validation_alias=_named("SUPABASE_BUCKET"), description="Bucket for all files; made if missing.")
-    secret_key: SecretStr = Field(SecretStr(""), validation_alias=_named("SECRET_KEY"), description="Signs sessions and tokens; empty: kept in the data folder.")
+    supabase_url: str = Field(
+        "", validation_alias=_named("SUPABASE_URL"), description="Supabase project; empty: files on local disk."
+    )
+    supabase_key: SecretStr = Field(
+        SecretStr(""), validation_alias=_named("SUPABASE_SERVICE_ROLE_KEY"), description="Its service role key."
+    )
+    supabase_bucket: str = Field(
+        "novai", validation_alias=_named("SUPABASE_BUCKET"), description="Bucket for all files; made if missing."
+    )
+    secret_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=_named("SECRET_KEY"),
+        description="Signs sessions and tokens; empty: kept in the data folder.",
+    )
     log_format: Literal["plain", "json"] = Field("plain", description="How log lines are written.")
     proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front of the web server.")
 
@@ -46,22 +58,35 @@ class Settings(BaseSettings):
     refresh_token_days: int = Field(30, ge=1, description="Life of an API refresh token.")
     password_rounds: int = Field(3, ge=1, description="Passes of Argon2id over its memory for one password.")
     password_memory_kib: int = Field(65_536, ge=32, description="Memory of Argon2id for one password, in KiB.")
-    sign_in_limit: str = Field("5 per 15 minutes", description="Failed or new sign-ins and sign-ups, per address and per e-mail.")
-    api_limit: str = Field("100 per 15 minutes", description="API requests of one account that start or change something.")
+    sign_in_limit: str = Field(
+        "5 per 15 minutes", description="Failed or new sign-ins and sign-ups, per address and per e-mail."
+    )
+    api_limit: str = Field(
+        "100 per 15 minutes", description="API requests of one account that start or change something."
+    )
     read_limit: str = Field("600 per minute", description="API requests of one account that only read.")
-    upload_limit: str = Field("1000 per 15 minutes", description="Files one account may send; the parts of one file count once.")
+    upload_limit: str = Field(
+        "1000 per 15 minutes", description="Files one account may send; the parts of one file count once."
+    )
 
     # Credits
     starting_credits: int = Field(1000, ge=0, description="Granted to the first administrator.")
     sign_up_credits: int = Field(0, ge=0, description="Granted to everyone who signs up later.")
     account_daily_credits: int = Field(1000, ge=0, description="What one account may spend a day.")
-    daily_cost_limit_cents: int = Field(10_000, ge=0, validation_alias=_named("DAILY_COST_LIMIT_CENTS"), description="What the whole installation may spend a day.")
+    daily_cost_limit_cents: int = Field(
+        10_000,
+        ge=0,
+        validation_alias=_named("DAILY_COST_LIMIT_CENTS"),
+        description="What the whole installation may spend a day.",
+    )
     variants_price_credits: int = Field(0, ge=0, description="Credits for one variant.")
 
     # Library
     upload_bytes_max: int = Field(2 * GIGABYTE, ge=1, description="Largest file accepted.")
     account_bytes_max: int = Field(200 * GIGABYTE, ge=1, description="Storage one account may fill.")
-    disk_free_bytes_min: int = Field(GIGABYTE, ge=0, description="Below this much free disk, uploads and jobs are refused.")
+    disk_free_bytes_min: int = Field(
+        GIGABYTE, ge=0, description="Below this much free disk, uploads and jobs are refused."
+    )
     media_seconds_max: int = Field(2 * 3600, ge=1, description="Longest video or audio accepted.")
     image_pixels_max: int = Field(64_000_000, ge=1, description="Largest picture accepted, in pixels.")
     trash_days: int = Field(30, ge=0, description="How long deleted things can be restored.")
@@ -73,7 +98,9 @@ class Settings(BaseSettings):
     io_workers: int = Field(2, ge=1, description="Worker processes for uploads and vendors.")
     lease_seconds: int = Field(60, ge=2, description="A job whose worker is silent this long is taken over.")
     echo: bool = Field(False, description="Offer the tool that only proves that jobs work.")
-    render_memory_bytes: int = Field(6 * GIGABYTE, ge=256 * MEGABYTE, description="Address space a media process may use.")
+    render_memory_bytes: int = Field(
+        6 * GIGABYTE, ge=256 * MEGABYTE, description="Address space a media process may use."
+    )
 
     @model_validator(mode="after")
     def _supabase_needs_its_key(self) -> Self:

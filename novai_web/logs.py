@@ -31,7 +31,11 @@ def start(settings: Settings) -> None:
     lines.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, drawn]
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                drawn,
+            ]
             if settings.log_format == "json"
             else [structlog.stdlib.ProcessorFormatter.remove_processors_meta, drawn],
         )

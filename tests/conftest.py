@@ -143,7 +143,7 @@ def _empty(folder: Path) -> None:
 
 @pytest.fixture
 def queries() -> Callable[[], AbstractContextManager[list[str]]]:
-    """`with queries() as said:` collects what the database is asked, to show that a list asks no more when it is longer."""
+    """`with queries() as said:` collects what the database is asked: a longer list must not ask more."""
 
     @contextmanager
     def counted() -> Iterator[list[str]]:

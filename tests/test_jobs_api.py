@@ -53,7 +53,13 @@ def test_a_submit_answers_with_the_batch_and_its_jobs_and_where_to_ask(client, a
     assert client.get(made["batch"]["status_url"], headers=as_alice).json["status"] == "queued"
     work()
     batch = client.get(made["batch"]["status_url"], headers=as_alice).json
-    assert (batch["status"], batch["total"], batch["done"], batch["failed"], batch["progress"]) == ("succeeded", 12, 12, 0, 1)
+    assert (batch["status"], batch["total"], batch["done"], batch["failed"], batch["progress"]) == (
+        "succeeded",
+        12,
+        12,
+        0,
+        1,
+    )
     assert batch["expires_at"] and batch["zip_url"]
     job = client.get(made["jobs"][0]["status_url"], headers=as_alice).json
     assert (job["status"], job["progress"], job["tool"]) == ("succeeded", 1, "echo") and job["completed_at"]
@@ -85,7 +91,9 @@ def test_a_batch_can_be_built_again(client, as_alice, work):
     made = start(client, as_alice, copies=2)
     work()
     again = client.post(f"/api/v1/batches/{made['batch']['id']}/rebuild", headers=as_alice).json["batch"]
-    assert again["id"] != made["batch"]["id"] and again["rebuilt_from_id"] == made["batch"]["id"] and again["total"] == 2
+    assert (
+        again["id"] != made["batch"]["id"] and again["rebuilt_from_id"] == made["batch"]["id"] and again["total"] == 2
+    )
 
 
 def test_what_failed_can_be_tried_again(client, as_alice, work):

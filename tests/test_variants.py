@@ -36,7 +36,7 @@ def work(app, settings: Settings) -> Callable[[], None]:
 
     def until_idle() -> None:
         store = open_store(settings)
-        while any([jobs.run_slice(queue, store, settings) for queue in ("io", "cpu")]):
+        while jobs.run_slice("io", store, settings) or jobs.run_slice("cpu", store, settings):
             pass
 
     return until_idle
@@ -220,7 +220,10 @@ def test_more_variants_than_fit_in_a_batch_are_refused_with_the_number(studio, m
 
 def test_a_video_deleted_between_quote_and_submit_is_named(studio):
     videos = studio.upload("quiet")
-    assert studio.client.post("/api/v1/tools/variants/quote", json={"videos": videos}, headers=studio.who).status_code == 200
+    assert (
+        studio.client.post("/api/v1/tools/variants/quote", json={"videos": videos}, headers=studio.who).status_code
+        == 200
+    )
     assert studio.client.delete(f"/api/v1/videos/{videos[0]}", headers=studio.who).status_code in (200, 204)
     answer = studio.start(videos=videos)
     assert answer.status_code == 422 and answer.json["errors"][0]["field"] == "videos"

@@ -6,7 +6,7 @@ built CONCURRENTLY in a migration of their own.
 
 Revision: 0001
 Revises:
-Made: 2026-11-21 10:43:26.837499
+Made: 2026-11-21 11:22:07.903286
 """
 
 import sqlalchemy as sa

@@ -90,7 +90,10 @@ def _render(plan: Plan, batch: Sequence[Variant], out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     called = {variant.n: variant.name for variant in batch}
     failures: list[tuple[str, str]] = []
-    with TemporaryDirectory(dir=out, prefix=".making-") as scratch, click.progressbar(length=1000, label="Rendering") as bar:
+    with (
+        TemporaryDirectory(dir=out, prefix=".making-") as scratch,
+        click.progressbar(length=1000, label="Rendering") as bar,
+    ):
 
         def progress(done: float) -> None:
             bar.update(int(done * 1000) - bar.pos)

@@ -36,9 +36,7 @@ def open_wallet(account: Account, *, granted: int) -> None:
 def balance(account: Account, settings: Settings) -> Balance:
     wallet = session.get(Wallet, account.id)
     today = session.scalar(
-        select(DailySpend.committed).where(
-            DailySpend.account_id == account.id, DailySpend.day == func.current_date()
-        )
+        select(DailySpend.committed).where(DailySpend.account_id == account.id, DailySpend.day == func.current_date())
     )
     limit = _daily_limit(account, settings)
     if wallet is None:
@@ -110,9 +108,7 @@ def _daily_limit(account: Account, settings: Settings) -> int:
 
 def _commit_to_day(account_id: int, day: date, amount: int, cap: int) -> None:
     fresh = insert(DailySpend).values(account_id=account_id, day=day, committed=0, cap=cap)
-    session.execute(
-        fresh.on_conflict_do_update(index_elements=["account_id", "day"], set_={"cap": fresh.excluded.cap})
-    )
+    session.execute(fresh.on_conflict_do_update(index_elements=["account_id", "day"], set_={"cap": fresh.excluded.cap}))
     fits = session.execute(
         text(
             "UPDATE daily_spend SET committed = committed + :amount"
@@ -125,7 +121,14 @@ def _commit_to_day(account_id: int, day: date, amount: int, cap: int) -> None:
 
 
 def _write(
-    account_id: int, kind: str, *, key: str, job_id: int | None = None, available: int = 0, held: int = 0, spent: int = 0
+    account_id: int,
+    kind: str,
+    *,
+    key: str,
+    job_id: int | None = None,
+    available: int = 0,
+    held: int = 0,
+    spent: int = 0,
 ) -> None:
     session.add(
         Entry(

@@ -160,9 +160,7 @@ PREVIEW_TYPES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png
 
 
 def _pending(job: Job) -> list[Promise]:
-    rows = session.scalars(
-        select(Output).where(Output.job_id == job.id, Output.state == "pending").order_by(Output.n)
-    )
+    rows = session.scalars(select(Output).where(Output.job_id == job.id, Output.state == "pending").order_by(Output.n))
     return [Promise(n=row.n, name=row.name, spec=row.spec) for row in rows]
 
 

@@ -30,9 +30,7 @@ def cancel(job: Job) -> None:
 
 
 def cancel_batch(batch: Batch) -> None:
-    for job in session.scalars(
-        select(Job).where(Job.batch_id == batch.id, Job.state.in_(OPEN)).order_by(Job.id)
-    ).all():
+    for job in session.scalars(select(Job).where(Job.batch_id == batch.id, Job.state.in_(OPEN)).order_by(Job.id)).all():
         cancel(job)
 
 

@@ -43,7 +43,12 @@ def find_batch(account_id: int, batch_id: int) -> Batch:
 
 
 def recent(
-    account_id: int, *, states: Sequence[str] = (), tool: str | None = None, before: int | None = None, limit: int = PAGE
+    account_id: int,
+    *,
+    states: Sequence[str] = (),
+    tool: str | None = None,
+    before: int | None = None,
+    limit: int = PAGE,
 ) -> list[Job]:
     """Jobs, newest first; those before the id `before` for the next page."""
     query = _mine(account_id).order_by(Job.id.desc()).limit(limit)

@@ -6,7 +6,7 @@ import time
 import structlog
 from sqlalchemy import delete, func, select, update
 
-from novai_web import accounts, library
+from novai_web import accounts
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store

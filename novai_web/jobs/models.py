@@ -50,9 +50,7 @@ class Job(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        CheckConstraint(
-            "state IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled')", name="state"
-        ),
+        CheckConstraint("state IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled')", name="state"),
         CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
         CheckConstraint("delivered BETWEEN 0 AND promised", name="delivered"),
         CheckConstraint("progress < 1 OR state = 'succeeded'", name="whole_only_on_success"),

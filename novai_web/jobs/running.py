@@ -56,9 +56,7 @@ def run_slice(queue: str, store: Store, settings: Settings) -> bool:
 
 def _run(lease: Lease, store: Store, settings: Settings) -> None:
     with transaction():
-        job = session.scalars(
-            select(Job).where(Job.id == lease.job_id).execution_options(populate_existing=True)
-        ).one()
+        job = session.scalars(select(Job).where(Job.id == lease.job_id).execution_options(populate_existing=True)).one()
     try:
         ending = _attempt(job, lease, store, settings)
         if ending:
@@ -131,11 +129,13 @@ def _beat(app: Flask, bench: Bench, settings: Settings, done: threading.Event) -
             with app.app_context(), transaction():
                 word = renew(bench.lease, settings)
         except StaleLease as stale:
-            return bench.stop(stale)
+            bench.stop(stale)
+            return
         except OperationalError:
             # Without the database nobody else can have the job yet, until the lease runs out.
             if time.monotonic() > good_until:
-                return bench.stop(StaleLease())
+                bench.stop(StaleLease())
+                return
             continue
         good_until = time.monotonic() + settings.lease_seconds
         if word.cancel:

@@ -192,9 +192,7 @@ def _earlier(account: Account, key: str, fingerprint: str) -> Submitted | None:
     )
     if claimed:
         return None
-    known = session.scalars(
-        select(Submission).where(Submission.account_id == account.id, Submission.key == key)
-    ).one()
+    known = session.scalars(select(Submission).where(Submission.account_id == account.id, Submission.key == key)).one()
     if known.fingerprint != fingerprint:
         raise IdempotencyMismatch
     return _made_by(known)

@@ -146,7 +146,9 @@ def cancel(batch_id: int) -> ResponseReturnValue:
 
 
 def _version(tally: Summary, related: Sequence[jobs.Job]) -> str:
-    return _tag([tally.done, tally.failed, tally.status, tally.percent, *((job.id, job.status, job.percent) for job in related)])
+    return _tag(
+        [tally.done, tally.failed, tally.status, tally.percent, *((job.id, job.status, job.percent) for job in related)]
+    )
 
 
 def _tag(said: Sequence[object]) -> str:
@@ -162,5 +164,3 @@ def _since(mark: str) -> datetime | None:
         return datetime.fromisoformat(mark) if mark else None
     except ValueError:
         return None
-
-

@@ -43,7 +43,9 @@ class _Labels:
 
     def __init__(self, account_id: int, specs: Sequence[dict[str, Any]]) -> None:
         library = Library(account_id)
-        self.assets = library.find_many(list({spec[role] for spec in specs for role in ("video", "audio") if spec.get(role)}))
+        self.assets = library.find_many(
+            list({spec[role] for spec in specs for role in ("video", "audio") if spec.get(role)})
+        )
         self.hooks = library.find_hooks(list({spec["hook"] for spec in specs if spec.get("hook")}))
 
     def of(self, spec: dict[str, Any]) -> dict[str, str | None]:

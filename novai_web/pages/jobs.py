@@ -38,8 +38,12 @@ def listed() -> ResponseReturnValue:
 def show(job_id: int) -> ResponseReturnValue:
     account = who.account()
     job = jobs.find(account.id, job_id)
-    given = [(name.replace("_", " ").capitalize(), value) for name, value in job.input.items() if value not in (None, [])]
-    return render_template("jobs/job.html", job=job, outputs=cells.of(account.id, jobs.outputs(job_id=job.id)), given=given)
+    given = [
+        (name.replace("_", " ").capitalize(), value) for name, value in job.input.items() if value not in (None, [])
+    ]
+    return render_template(
+        "jobs/job.html", job=job, outputs=cells.of(account.id, jobs.outputs(job_id=job.id)), given=given
+    )
 
 
 @bp.get("/cards")

@@ -12,7 +12,6 @@ from novai_web.library.models import Asset, Hook
 from novai_web.pages import answers, forms
 from novai_web.tools.tool import Input
 
-
 COLLECTION_MAX = 500
 
 

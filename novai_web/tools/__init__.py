@@ -1,7 +1,7 @@
 """The tools, in the order of the menu. To add one: write its module, name it here."""
 
-from novai_web.errors import NotFound
 from novai_web.config import Settings
+from novai_web.errors import NotFound
 from novai_web.tools import echo, preparing, variants
 from novai_web.tools.tool import Input, Part, Promise, Step, Tool, Work
 

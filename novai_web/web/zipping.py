@@ -14,12 +14,14 @@ from novai_web.engines.store import Store
 from novai_web.errors import NotFound
 from novai_web.jobs import Batch, Delivered
 from novai_web.library.models import Asset
+from novai_web.library.spreadsheets import safe_cell
 from novai_web.library.words import file_name
 from novai_web.web import who
 
 MANIFEST = "manifest.csv"
 COLUMNS = (
-    "n", "name", "status", "error", "video_id", "audio_id", "hook_id", "hook", "sha256", "size_bytes", "duration_seconds",
+    "n", "name", "status", "error", "video_id", "audio_id", "hook_id", "hook",
+    "sha256", "size_bytes", "duration_seconds",
 )  # fmt: skip
 
 
@@ -76,15 +78,6 @@ def _manifest(outputs: Sequence[Delivered]) -> bytes:
         facts = (asset.sha256, asset.size_bytes, asset.duration_seconds) if asset else ("", "", "")
         ids = (output.spec.get("video"), output.spec.get("audio"), output.spec.get("hook"))
         cells = (output.n + 1, output.name, output.state, output.error, *ids, hook, *facts)
-        rows.writerow([safe_cell(cell) for cell in cells])
+        rows.writerow([safe_cell(cell) if isinstance(cell, str) else cell for cell in cells])
     # The mark at the start tells a spreadsheet that this is UTF-8.
     return b"\xef\xbb\xbf" + text.getvalue().encode()
-
-
-def safe_cell(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠"):
-        return f"'{value}"
-    return value
-
-

@@ -1,6 +1,9 @@
-// What is still moving is asked for in one request per address, faster while it moves, not at all while hidden.
+// What is still moving is asked for in one request per address, faster while it moves, and while the page is hidden
+// not at all, or slowly when somebody wants to be notified of the end.
 // An element says data-live="/jobs/cards" (and data-live-id="12"); the answer replaces elements by their id,
 // and what is over comes back without data-live, so that asking ends by itself.
+import { tell, wanted as wantsNews } from "./notify.js";
+
 const PACE_MS = [2000, 2000, 2000, 2000, 5000, 5000, 5000, 15_000];
 const tags = new Map();
 let quiet = 0;
@@ -48,7 +51,9 @@ function outcomes(watched) {
     .map((id) => document.getElementById(id))
     .filter((element) => element && !element.dataset.live && element.dataset.outcome)
     .map((element) => element.dataset.outcome);
-  if (words.length) document.getElementById("announcer").textContent = words.join(" ");
+  if (!words.length) return;
+  document.getElementById("announcer").textContent = words.join(" ");
+  tell(words);
 }
 
 function title() {
@@ -59,7 +64,7 @@ function title() {
 
 async function tick() {
   clearTimeout(timer);
-  if (document.hidden) return;
+  if (document.hidden && !wantsNews()) return;
   const groups = wanted();
   const watched = new Set([...document.querySelectorAll("[data-live][data-outcome]")].map((element) => element.id));
   let moved = false;
@@ -74,7 +79,7 @@ async function tick() {
 
 function schedule() {
   clearTimeout(timer);
-  timer = setTimeout(tick, PACE_MS[Math.min(quiet, PACE_MS.length - 1)]);
+  timer = setTimeout(tick, document.hidden ? PACE_MS.at(-1) : PACE_MS[Math.min(quiet, PACE_MS.length - 1)]);
 }
 
 /** Ask soon: something was just started or put on the page. Other scripts dispatch "live:hurry". */

@@ -35,7 +35,11 @@ class VariantsInput(HookStyle, Sound, Framing, Input):
     )
     limit: int | None = Field(None, ge=1, le=100_000, title="At most", description="Empty: as many as the mix makes.")
     seed: int | None = Field(
-        None, ge=0, le=2**31 - 1, title="Shuffle", description="A number shuffles the order; the same one, the same way."
+        None,
+        ge=0,
+        le=2**31 - 1,
+        title="Shuffle",
+        description="A number shuffles the order; the same one, the same way.",
     )
     without: list[CellKey] = Field(
         [], max_length=WITHOUT_MAX, title="Left out", description="Cells not to make, as video-audio-hook."
@@ -89,8 +93,10 @@ def all_cells(given: VariantsInput, settings: Settings) -> list[Variant]:
     """The cells in their order, left out ones included. Raises InvalidInput on `limit` when they are too many."""
     if size(given) > settings.variants_max:
         raise InvalidInput(
-            {"limit": f"This would be {size(given):,} variants; at most {settings.variants_max:,} fit in one batch. "
-                      "Set a number here, or pick fewer."}
+            {
+                "limit": f"This would be {size(given):,} variants; at most {settings.variants_max:,} fit in one batch. "
+                "Set a number here, or pick fewer."
+            }
         )
     cells = mix(len(given.videos), len(given.audios), len(given.hooks), given.mix, given.limit, given.seed)
     return [
