@@ -48,4 +48,4 @@ assets:  ## Build static/dist from assets/ with npm; the result is committed, so
 
 bench:  ## Measure variants a second against one FFmpeg process per variant, side by side.
 	@bin/install dev
-	.venv/bin/python bench/variants.py
+	.venv/bin/python -m bench.variants

@@ -77,7 +77,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--videos", type=int, default=2, help="how many to make")
     parser.add_argument("--audios", type=int, default=3, help="how many to make")
     parser.add_argument("--hooks", type=int, default=2, choices=range(6), help="0: variants without a hook")
-    parser.add_argument("--seconds", type=float, default=6, help="length of the made videos")
+    parser.add_argument("--seconds", type=float, default=4, help="length of the made videos")
     parser.add_argument("--hook-seconds", type=float, default=3)
     parser.add_argument("--size", default="720x1280", help="of the made videos")
     parser.add_argument("--folder", type=Path, help="take videos and audios from here")
@@ -103,7 +103,7 @@ def sources(given: argparse.Namespace, program: str, folder: Path) -> tuple[list
     videos = [folder / f"video-{n}.mp4" for n in range(given.videos)]
     for n, path in enumerate(videos):
         # Moving detail and grain, so that the encoder has to work as it does on filmed material.
-        picture = f"testsrc2=size={given.size}:rate=30,hue=h={60 * n},noise=alls=8:allf=t"
+        picture = f"testsrc2=size={given.size}:rate=30,hue=h={60 * n},noise=alls=3:allf=t"
         tone = "sine=frequency=440"
         encoder = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-g", "60", "-pix_fmt", "yuv420p"]
         run(

@@ -23,6 +23,10 @@ def test_the_engine_is_imported_without_any_heavy_library() -> None:
     assert found.stdout.strip() == "set()"
 
 
+def test_a_whole_installation_misses_nothing() -> None:
+    assert ffmpeg.what_is_missing() == []
+
+
 @pytest.mark.parametrize(
     ("name", "maker", "container", "codec"),
     [

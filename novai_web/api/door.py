@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from novai_web.db import transaction
 from novai_web.errors import InvalidInput
-from novai_web.tools.tool import sentences
+from novai_web.tools.sentences import sentences
 from novai_web.web import limits, who
 from novai_web.web.safety import csrf
 

@@ -17,7 +17,7 @@ from novai_web.config import Settings
 from novai_web.engines import ffmpeg
 from novai_web.engines.ffmpeg import Plan, RenderSettings, Variant
 from novai_web.errors import InvalidInput, NovaiError
-from novai_web.tools.tool import sentences
+from novai_web.tools.sentences import sentences
 from novai_web.tools.variants import names
 from novai_web.tools.variants.mix import mix
 

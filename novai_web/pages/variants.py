@@ -17,7 +17,7 @@ from novai_web.jobs.submitting import reading
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset
 from novai_web.pages import answers, forms
-from novai_web.tools.tool import sentences
+from novai_web.tools.sentences import sentences
 from novai_web.tools.variants import style_of
 from novai_web.tools.variants.form import VariantsInput, all_cells, names_of
 from novai_web.web import who

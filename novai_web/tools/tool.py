@@ -11,6 +11,7 @@ from novai_web.config import Settings
 from novai_web.errors import InvalidInput
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset, Kind
+from novai_web.tools.sentences import sentences
 
 Queue = Literal["cpu", "io"]
 
@@ -35,25 +36,6 @@ class Input(BaseModel):
             return cls.model_validate(raw, context=reading)
         except ValidationError as error:
             raise InvalidInput(sentences(error)) from None
-
-
-# Where the library's own words would not tell a person what to do.
-PLAIN = {
-    "missing": "This is missing. Fill it in.",
-    "extra_forbidden": "There is no such field. Leave it out.",
-    "int_parsing": "Write a whole number.",
-    "float_parsing": "Write a number.",
-    "bool_parsing": "Say true or false.",
-}
-
-
-def sentences(error: ValidationError) -> dict[str, str]:
-    """One sentence for each wrong field, by the field's name; `form` for what concerns the whole."""
-    found: dict[str, str] = {}
-    for problem in error.errors(include_url=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "form"
-        found.setdefault(name, PLAIN.get(problem["type"]) or problem["msg"].removeprefix("Value error, "))
-    return found
 
 
 @dataclass(frozen=True)

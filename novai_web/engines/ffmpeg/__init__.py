@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "probe_all",
     "render",
     "target_size",
+    "what_is_missing",
 ]
 
 
@@ -125,3 +127,12 @@ def contact_sheet(
         background=str(background.absolute()) if background else None,
     )
     return [Path(path) for path in answer]
+
+
+def what_is_missing() -> list[str]:
+    """Parts of an installation without which nothing can be read or drawn, each with its remedy; empty is well."""
+    lost = [name for name in ("av", "PIL", "numpy", "uharfbuzz", "freetype") if find_spec(name) is None]
+    sentences = [f"The Python package that provides “{name}” is missing: install requirements.txt." for name in lost]
+    if not any((Path(__file__).parent / "fonts").glob("*.ttf")):
+        sentences.append("The folder novai_web/engines/ffmpeg/fonts is empty: get the whole repository.")
+    return sentences
