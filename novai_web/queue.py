@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import RedisError
 
 from novai_web.config import Settings
 
@@ -31,8 +32,6 @@ def connect(settings: Settings) -> None:
         worker_prefetch_multiplier=1,
         worker_max_tasks_per_child=500,
         worker_hijack_root_logger=False,
-        worker_soft_shutdown_timeout=10,
-        worker_enable_soft_shutdown_on_idle=False,
     )
 
 
@@ -41,9 +40,9 @@ def broker_url(redis_url: str) -> str:
     return redis_url.replace("unix://", "redis+socket://", 1)
 
 
-def ring(job_id: int, *, queue: str) -> None:
+def ring(job_id: int, *, queue: str) -> bool:
     """Ask a worker to look now. Failing to ring is no failure: the dispatcher rings again."""
-    _send(RUN_SLICE, job_id, queue)
+    return _send(RUN_SLICE, job_id, queue)
 
 
 def ring_housekeeping(slot: int) -> None:
@@ -51,15 +50,21 @@ def ring_housekeeping(slot: int) -> None:
     _send(KEEP_HOUSE, slot, "io")
 
 
-def _send(task: str, number: int, queue: str) -> None:
+def _send(task: str, number: int, queue: str) -> bool:
     try:
         celery.send_task(task, args=[number], queue=queue, retry=False)
     except (OperationalError, OSError) as problem:
         log.warning("bell_not_rung", task=task, number=number, problem=type(problem).__name__)
+        return False
+    return True
 
 
-def depth(queue: str) -> int:
-    """Bells waiting in a queue. Raises OperationalError when the broker is away."""
-    with celery.connection_for_read() as connection:
-        channel: Any = connection.default_channel
-        return int(channel.client.llen(queue))
+def depth(queue: str) -> int | None:
+    """Bells that no worker has taken yet. None: the broker is away."""
+    try:
+        with celery.pool.acquire(block=True) as connection:
+            channel: Any = connection.default_channel
+            return int(channel.client.llen(queue))
+    except (OperationalError, RedisError, OSError) as problem:
+        log.warning("bells_not_counted", queue=queue, problem=type(problem).__name__)
+        return None

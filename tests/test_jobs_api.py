@@ -175,3 +175,10 @@ def test_an_unknown_tool_and_one_that_is_not_offered_are_404(client, as_alice, m
     assert client.post("/api/v1/tools/nothing/jobs", json={}, headers=as_alice).status_code == 404
     assert client.post("/api/v1/tools/prepare/jobs", json={"asset_id": 1}, headers=as_alice).status_code == 404
     assert make_app(echo=False).test_client().get("/api/v1/tools/echo", headers=as_alice).status_code == 404
+
+
+def test_a_disk_without_room_refuses_before_anything_starts(client, as_alice, make_app):
+    full = make_app(disk_free_bytes_min=2**62).test_client()
+    answer = full.post("/api/v1/tools/echo/jobs", json={"copies": 2}, headers=as_alice)
+    assert answer.status_code == 507 and answer.json["code"] == "disk_full"
+    assert session.scalar(text("SELECT count(*) FROM jobs")) == 0

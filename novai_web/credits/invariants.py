@@ -36,6 +36,15 @@ INVARIANTS = {
         HAVING d.committed <> coalesce(sum(CASE h.state WHEN 'held' THEN h.amount ELSE h.captured END), 0)""",
     "a ready asset has a hash and a file": """
         SELECT id FROM assets WHERE status = 'ready' AND (sha256 IS NULL OR store_key IS NULL)""",
+    "a job has delivered as many outputs as it says": """
+        SELECT j.id, j.delivered FROM jobs j LEFT JOIN outputs o ON o.job_id = j.id AND o.state IN ('done', 'expired')
+        GROUP BY j.id HAVING j.delivered <> count(o.id)""",
+    "no job is over with an output to come": """
+        SELECT o.id FROM outputs o JOIN jobs j ON j.id = o.job_id
+        WHERE o.state = 'pending' AND j.state IN ('succeeded', 'failed', 'cancelled')""",
+    "a batch has as many outputs as it promised": """
+        SELECT b.id FROM batches b LEFT JOIN outputs o ON o.batch_id = b.id
+        GROUP BY b.id HAVING b.promised <> count(o.id)""",
     "a delivered output belongs to one asset": """
         SELECT asset_id FROM outputs WHERE asset_id IS NOT NULL GROUP BY asset_id HAVING count(*) > 1""",
 }

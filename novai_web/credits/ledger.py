@@ -1,5 +1,6 @@
 """Credits move here and nowhere else: granted, reserved for a job, captured once, released."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -44,28 +45,32 @@ def balance(account: Account, settings: Settings) -> Balance:
     return Balance(wallet.available, wallet.held, today or 0, limit)
 
 
-def reserve(account: Account, job_id: int, amount: int, settings: Settings) -> None:
-    """Hold `amount` for a job, in the transaction that makes the job.
+def reserve(account: Account, amounts: Mapping[int, int], settings: Settings) -> None:
+    """Hold credits for jobs, by their ids, in the transaction that makes them: all of it or nothing.
 
     Raises DailyLimitReached or NotEnoughCredits, and then nothing has moved once that transaction is
-    rolled back. The order is always installation, account, wallet, so that two submits cannot deadlock.
+    rolled back. The order is always installation, account, wallet, after every lock on jobs, so that two
+    transactions cannot deadlock.
     """
-    if amount == 0:
+    priced = {job_id: amount for job_id, amount in amounts.items() if amount}
+    total = sum(priced.values())
+    if not total:
         return
     day: date = session.scalars(select(func.current_date())).one()
-    _commit_to_day(INSTALLATION, day, amount, settings.daily_cost_limit_cents)
-    _commit_to_day(account.id, day, amount, _daily_limit(account, settings))
+    _commit_to_day(INSTALLATION, day, total, settings.daily_cost_limit_cents)
+    _commit_to_day(account.id, day, total, _daily_limit(account, settings))
     taken = session.execute(
         update(Wallet)
-        .where(Wallet.account_id == account.id, Wallet.available >= amount)
-        .values(available=Wallet.available - amount, held=Wallet.held + amount)
+        .where(Wallet.account_id == account.id, Wallet.available >= total)
+        .values(available=Wallet.available - total, held=Wallet.held + total)
         .returning(Wallet.account_id)
         .execution_options(synchronize_session=False)
     ).first()
     if taken is None:
         raise NotEnoughCredits
-    session.add(Hold(job_id=job_id, account_id=account.id, day=day, amount=amount))
-    _write(account.id, "reserve", key=f"reserve:{job_id}", job_id=job_id, available=-amount, held=amount)
+    for job_id, amount in priced.items():
+        session.add(Hold(job_id=job_id, account_id=account.id, day=day, amount=amount))
+        _write(account.id, "reserve", key=f"reserve:{job_id}", job_id=job_id, available=-amount, held=amount)
     session.flush()
 
 
@@ -85,7 +90,7 @@ def settle(job_id: int, actual: int) -> int:
         return 0
     account_id, amount, day = row
     unused = amount - actual
-    for counted in (INSTALLATION, account_id):
+    for counted in (INSTALLATION, account_id) if unused else ():
         session.execute(
             text("UPDATE daily_spend SET committed = committed - :unused WHERE account_id = :account AND day = :day"),
             {"unused": unused, "account": counted, "day": day},

@@ -17,18 +17,15 @@ from novai_web.jobs.models import Periodic
 
 log = structlog.get_logger()
 
-# A bell that was rung is trusted this long. Losing all of Redis costs no more than this.
-BELL_SECONDS = 10
+# More bells than all workers can answer in a second; ten thousand due jobs must not become a million messages.
+BELLS_MAX = 100
 HOUSEKEEPING_SECONDS = 60
 
 DUE = text("""
-    UPDATE jobs SET rung_at = now() WHERE id IN (
-        SELECT id FROM jobs
-        WHERE state IN ('queued', 'waiting', 'running') AND run_at <= now()
-          AND (state <> 'running' OR lease_until < now())
-          AND (rung_at IS NULL OR rung_at < GREATEST(run_at, now() - make_interval(secs => :bell)))
-        ORDER BY run_at LIMIT 200 FOR UPDATE SKIP LOCKED)
-    RETURNING id, queue""")
+    SELECT id FROM jobs
+    WHERE queue = :queue AND run_at <= now() AND state IN ('queued', 'waiting', 'running')
+      AND (state <> 'running' OR lease_until < now())
+    ORDER BY run_at LIMIT :most""")
 
 
 def run(settings: Settings) -> None:
@@ -50,10 +47,7 @@ def run(settings: Settings) -> None:
 def tick(settings: Settings) -> int:
     """One look. Returns how many bells were rung."""
     presence.say("dispatcher", settings)
-    with transaction():
-        bells = session.execute(DUE, {"bell": BELL_SECONDS}).all()
-    for job_id, name in bells:
-        queue.ring(job_id, queue=name)
+    rung = sum(_ring_for_what_is_due(name) for name in queue.QUEUES)
     slot = int(time.time()) // HOUSEKEEPING_SECONDS
     with transaction():
         ours = session.scalar(
@@ -61,4 +55,16 @@ def tick(settings: Settings) -> int:
         )
     if ours:
         queue.ring_housekeeping(slot)
-    return len(bells)
+    return rung
+
+
+def _ring_for_what_is_due(name: str) -> int:
+    """As many bells as there are jobs due, less those that wait already; so it does not matter which were lost."""
+    with transaction():
+        due = session.scalars(DUE, {"queue": name, "most": BELLS_MAX}).all()
+    waiting = queue.depth(name) if due else 0
+    if waiting is None:
+        return 0
+    unheard = due[waiting:]
+    all(queue.ring(job_id, queue=name) for job_id in unheard)
+    return len(unheard)

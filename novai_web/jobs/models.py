@@ -3,8 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, func, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, false, func, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from novai_web import tools
 from novai_web.db import Base, Id, Json
@@ -63,6 +63,7 @@ class Job(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"), index=True)
     retry_of_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    is_retried: Mapped[bool] = mapped_column(server_default=false())
     tool_slug: Mapped[str]
     title: Mapped[str]
     queue: Mapped[str]
@@ -87,7 +88,6 @@ class Job(Base):
     error_attempts: Mapped[int] = mapped_column(default=0)
     priority: Mapped[int] = mapped_column(default=0)
     run_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    rung_at: Mapped[datetime | None]
     deadline_seconds: Mapped[int]
     deadline_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
@@ -96,8 +96,6 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     heard_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
-
-    batch: Mapped[Batch | None] = relationship(lazy="raise_on_sql")
 
     @property
     def tool(self) -> Tool:
@@ -137,7 +135,7 @@ class Job(Base):
 
     @property
     def can_retry(self) -> bool:
-        return self.is_over and self.missing > 0
+        return self.is_over and self.missing > 0 and not self.is_retried
 
 
 class Output(Base):
@@ -149,6 +147,7 @@ class Output(Base):
         Index("uq_outputs_batch_n", "batch_id", "n", unique=True),
         Index("uq_outputs_job_n", "job_id", "n", unique=True),
         Index("ix_outputs_changes", "batch_id", "changed_at"),
+        Index("ix_outputs_gone", "id", postgresql_where=text("state = 'done' AND asset_id IS NULL")),
     )
 
     id: Mapped[Id]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from novai_web import credits, queue
 from novai_web.accounts import Account
-from novai_web.config import Settings
+from novai_web.config import MEGABYTE, Settings
 from novai_web.db import after_commit, session
-from novai_web.errors import IdempotencyMismatch, InvalidInput
+from novai_web.errors import DiskFull, IdempotencyMismatch, InvalidInput
 from novai_web.jobs.models import Batch, Job, Output, Submission
 from novai_web.library.assets import Library
-from novai_web.tools.tool import Input, Part, Promise, Reading, Tool
+from novai_web.tools.tool import Estimate, Input, Part, Promise, Reading, Tool
 
 KEY_CHARACTERS_MAX = 200
 
@@ -68,6 +69,7 @@ def submit(
         if earlier:
             return earlier
     given = tool.input.read(raw, reading(account, settings))
+    _check_room(tool.estimate(given, settings), settings)
     parts = _parts(tool, given, settings)
     batch = _batch(account, tool, given, parts) if tool.split else None
     prices = _shares(tool.price(given, settings), parts)
@@ -75,8 +77,7 @@ def submit(
     session.add_all(jobs)
     session.flush()
     _promise(jobs, parts, batch)
-    for job in jobs:
-        credits.reserve(account, job.id, job.price, settings)
+    credits.reserve(account, {job.id: job.price for job in jobs}, settings)
     if key:
         _remember(account, key, batch, jobs)
     ring(jobs)
@@ -109,8 +110,18 @@ def ring(jobs: Sequence[Job]) -> None:
 
 
 def _ring_all(bells: Sequence[tuple[int, str]]) -> None:
-    for job_id, name in bells:
-        queue.ring(job_id, queue=name)
+    """The first bell that does not ring is the last one tried: nobody waits for a broker that is away."""
+    all(queue.ring(job_id, queue=name) for job_id, name in bells)
+
+
+def _check_room(estimate: Estimate, settings: Settings) -> None:
+    """Raise DiskFull before anything starts that this machine's disk has no room for."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(settings.data).free - estimate.bytes < settings.disk_free_bytes_min:
+        raise DiskFull(
+            f"There is no room on the disk for the {estimate.bytes / MEGABYTE:,.0f} MB that this would make. "
+            "Nothing was started; free some space or ask the administrator."
+        )
 
 
 def _parts(tool: Tool, given: Input, settings: Settings) -> Sequence[Part]:
