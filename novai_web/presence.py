@@ -12,7 +12,7 @@ from novai_web.config import Settings
 
 log = structlog.get_logger()
 
-Kind = Literal["worker", "dispatcher"]
+Kind = Literal["worker-cpu", "worker-io", "dispatcher"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 PRESENT_SECONDS = 30

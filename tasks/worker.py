@@ -4,10 +4,12 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from celery.signals import setup_logging, worker_process_init, worker_ready, worker_shutting_down
 from flask import Flask
@@ -51,29 +53,46 @@ def _log(**_: object) -> None:
 
 
 @worker_ready.connect
-def _be_present(**_: object) -> None:
-    threading.Thread(target=_say_so, daemon=True).start()
+def _be_present(sender: Any, **_: object) -> None:
+    """Whoever hears the bells of a queue says so for that queue."""
+    kinds = [kind for kind in presence.KINDS if kind.removeprefix("worker-") in sender.app.amqp.queues.consume_from]
+    threading.Thread(target=_say_so, args=(kinds,), daemon=True).start()
 
 
-def _say_so() -> None:
-    ticking = threading.Event()
+def _say_so(kinds: Sequence[presence.Kind]) -> None:
     while True:
-        presence.say("worker", settings)
-        ticking.wait(presence.PRESENT_SECONDS / 3)
+        for kind in kinds:
+            presence.say(kind, settings)
+        time.sleep(presence.PRESENT_SECONDS / 3)
 
 
 @worker_process_init.connect
 def _start_child(**_: object) -> None:
     """A pool process dies with its worker, and hears from it when it is time to stop."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGUSR2, lambda *_: stopping.set())
+    signal.signal(signal.SIGUSR2, _stop)
+
+
+def _stop(*_: object) -> None:
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # once is enough, and a handler must not interrupt itself
+    stopping.set()
 
 
 @worker_shutting_down.connect
 def _tell_children(**_: object) -> None:
+    """SIGTERM and Ctrl-C come here at once; SIGQUIT only after Celery has waited, so stop workers with SIGTERM."""
     for child in _children():
-        os.kill(child, signal.SIGUSR2)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGUSR2)
 
 
 def _children() -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    """Of all threads of this process, for a pool process that died may have been replaced from any."""
+    return [int(pid) for thread in Path("/proc/self/task").iterdir() for pid in _children_of(thread)]
+
+
+def _children_of(thread: Path) -> list[str]:
+    try:
+        return (thread / "children").read_text().split()
+    except FileNotFoundError:  # a thread that ended meanwhile
+        return []

@@ -16,7 +16,7 @@ from novai_web.credits import invariants
 from novai_web.db import session, transaction
 from novai_web.engines.store import Store, open_store
 from novai_web.errors import Conflict, DailyLimitReached, NotEnoughCredits, StaleLease
-from novai_web.jobs import Job, State, dispatcher, leases
+from novai_web.jobs import Job, State, leases
 from novai_web.jobs.stopping import stopping
 from novai_web.tools import echo
 
@@ -351,21 +351,6 @@ def test_fifty_at_once_with_one_key_make_one_job(app, alice, settings):
         thread.join()
     assert session.scalar(text("SELECT count(*) FROM jobs")) == 1
     assert credits.balance(alice, settings).held == 1 and invariants.broken() == {}
-
-
-def test_the_dispatcher_rings_for_what_is_due_and_not_again_at_once(submit, settings):
-    submit(copies=20, per_job=10)
-    assert dispatcher.tick(settings) == 2
-    assert dispatcher.tick(settings) == 0
-
-
-def test_the_dispatcher_rings_for_a_job_whose_worker_died(submit, settings):
-    job = submit(copies=1).jobs[0]
-    with transaction():
-        leases.claim("io", settings)
-    assert dispatcher.tick(settings) == 0
-    lose_worker(job)
-    assert dispatcher.tick(settings) == 1
 
 
 def test_every_tool_is_found_by_its_slug():

@@ -270,3 +270,14 @@ def test_a_collection_is_renamed_and_deleted_by_plain_forms(page, alice, alices,
     assert "Clips" in page.get("/collections").text
     assert page.post(f"/collections/{collection_id}/delete").status_code == 303
     assert "stays in your library" in page.get("/collections").text and live(alices) == {asset.id}
+
+
+def test_a_list_can_be_narrowed_to_a_tool_and_to_the_last_days(app, client, alice, settings, sign_in):
+    made = things.put(alice, settings, name="made by a tool", made_by_tool="variants", type="variant")
+    old = things.put(alice, settings, name="from last year")
+    with transaction():
+        session.execute(text("UPDATE assets SET created_at = now() - interval '1 year' WHERE id = :id"), {"id": old.id})
+    sign_in(client, alice)
+    by_tool, lately = client.get("/videos?tool=variants").text, client.get("/videos?days=7").text
+    assert "made by a tool" in by_tool and "from last year" not in by_tool
+    assert "made by a tool" in lately and "from last year" not in lately and made.id != old.id

@@ -10,7 +10,7 @@ from novai_web.api import batches, shapes
 from novai_web.api.door import Door, Shape
 from novai_web.jobs import Job, Submitted
 from novai_web.tools.tool import Tool
-from novai_web.web import who
+from novai_web.web import limits, who
 
 door = Door("tools")
 
@@ -88,7 +88,7 @@ def show(account: Account, slug: str) -> ToolOut:
     return ToolOut.of(_offered(slug))
 
 
-@door.post("/tools/<slug>/quote", takes=shapes.Anything, gives=QuoteOut, limit=None)
+@door.post("/tools/<slug>/quote", takes=shapes.Anything, gives=QuoteOut, limit=limits.reads)
 def quote(account: Account, slug: str, given: shapes.Anything) -> QuoteOut:
     """The price and size of an input, with no side effects."""
     return QuoteOut.model_validate(jobs.quote(account, _offered(slug), given.root, who.settings()))

@@ -128,14 +128,13 @@ def _workers(settings: Settings) -> list[Service]:
 
 
 def _worker(queue: str, number: int) -> Service:
-    """SIGQUIT is Celery's soft shutdown: a short wait for running tasks, while SIGTERM waits for ever."""
+    """SIGTERM is Celery's warm shutdown: every job is handed back at its next word about progress."""
     worker = ["-m", "celery", "--app", "tasks", "--quiet", "worker", "--without-gossip", "--without-mingle"]
     options = ["--queues", queue, "--concurrency", str(number), "--hostname", f"{queue}@%h", "--loglevel", "INFO"]
     return Service(
         f"worker-{queue}",
         [sys.executable, *worker, *options],
         environment={"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"},
-        stop_signal=signal.SIGQUIT,
         grace_seconds=15,
     )
 

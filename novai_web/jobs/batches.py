@@ -30,6 +30,7 @@ class Summary:
     running_jobs: int
     cancelled_jobs: int
     cancelling_jobs: int
+    retrying_jobs: int
     started: float
     held: int
     charged: int
@@ -93,8 +94,8 @@ class Summary:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """About how long it still takes, if it goes on as it did."""
-        if self.is_over or self.started_at is None or self.progress < 0.02:
+        """About how long it still takes, if it goes on as it did. What is tried again tells nothing about that."""
+        if self.is_over or self.retrying_jobs or self.started_at is None or self.progress < 0.02:
             return None
         elapsed = (datetime.now(UTC) - self.started_at).total_seconds()
         return max(0.0, elapsed * (1 - self.progress) / self.progress)
@@ -119,6 +120,7 @@ def summaries(batches: Sequence[Batch]) -> list[Summary]:
                 running_jobs=job.running,
                 cancelled_jobs=job.cancelled,
                 cancelling_jobs=job.cancelling,
+                retrying_jobs=job.retrying,
                 started=float(job.started or 0),
                 held=job.held or 0,
                 charged=job.charged or 0,
@@ -150,17 +152,18 @@ def _counted_outputs(ids: Sequence[int]) -> Select[Any]:
 
 
 def _counted_jobs(ids: Sequence[int]) -> Select[Any]:
+    """What a job did not deliver is counted with the job that tries it again."""
     is_open = Job.state.in_(OPEN)
-    share = case((is_open, Job.progress * Job.promised), else_=Job.promised)
-    retried = select(Job.retry_of_id).where(Job.retry_of_id.is_not(None))
+    share = case((is_open, Job.progress * Job.promised), (Job.is_retried, Job.delivered), else_=Job.promised)
     return (
         select(
             Job.batch_id,
             func.count().filter(is_open).label("open"),
             func.count().filter(Job.state == State.RUNNING).label("running"),
-            func.count().filter(Job.state == State.CANCELLED).label("cancelled"),
+            func.count().filter((Job.state == State.CANCELLED) & ~Job.is_retried).label("cancelled"),
             func.count().filter(is_open & Job.cancel_requested_at.is_not(None)).label("cancelling"),
-            func.sum(case((Job.id.in_(retried), Job.delivered), else_=share)).label("started"),
+            func.count().filter(is_open & Job.retry_of_id.is_not(None)).label("retrying"),
+            func.sum(share).label("started"),
             func.sum(case((is_open, Job.price), else_=0)).label("held"),
             func.sum(Job.charged).label("charged"),
             func.min(Job.started_at).label("started_at"),

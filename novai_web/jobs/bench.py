@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store
-from novai_web.errors import Interrupted, ToolFailed
+from novai_web.errors import Interrupted, StaleLease, ToolFailed
 from novai_web.jobs.leases import Lease
 from novai_web.jobs.models import Job, Output
 from novai_web.library.models import Asset, Hook, Source
@@ -19,6 +19,8 @@ from novai_web.tools.tool import Made, Promise
 
 # A card is drawn at most this often; writing progress more often would tell nobody anything.
 SECONDS_BETWEEN_WORDS = 0.7
+# A job that gets on is not one that stops its workers, nor one that keeps failing: the counts start anew.
+UNSPOILT = {"lost_attempts": 0, "error_attempts": 0}
 
 
 class Waiting(Interrupted):
@@ -81,9 +83,7 @@ class Bench:
         behind = sum(step.weight for step in self.job.tool.steps[: self._step])
         share = min(behind / sum(step.weight for step in self.job.tool.steps), 0.999)
         with transaction():
-            self.lease.write(
-                step=self._step, notes=self.notes, lost_attempts=0, progress=func.greatest(Job.progress, share)
-            )
+            self.lease.write(step=self._step, notes=self.notes, progress=func.greatest(Job.progress, share), **UNSPOILT)
 
     def fetch(self, asset: Asset) -> Path:
         """The asset's file on this machine, fetched once a lease. Read it only: it may be the stored file itself."""
@@ -95,18 +95,35 @@ class Bench:
 
     def keep(self, path: Path, made: Made, *, n: int = 0) -> Asset:
         """Deliver output `n`: durably stored first, then a row. A repeated step never delivers it twice."""
-        keys = self._put(path, made, n)
         with transaction():
-            self.lease.write(lost_attempts=0)
-            output = session.scalars(select(Output).where(Output.job_id == self.job.id, Output.n == n)).one()
-            if output.asset_id is not None:
-                return session.get_one(Asset, output.asset_id)
-            asset = self._asset(path, made, keys)
-            output.asset_id, output.state, output.error = asset.id, "done", None
-            self.lease.write(delivered=Job.delivered + 1)
-            _write_lineage(asset, made)
-        self.promises = [promise for promise in self.promises if promise.n != n]
+            delivered = self._delivered(n)
+        if delivered:
+            return delivered
+        keys = self._put(path, made, n)
+        try:
+            with transaction():
+                self.lease.write(delivered=Job.delivered + 1, **UNSPOILT)
+                asset = self._asset(path, made, keys)
+                output = self._output(n)
+                output.asset_id, output.state, output.error = asset.id, "done", None
+                _write_lineage(asset, made)
+        except StaleLease:
+            self.store.delete(keys.values())  # named after this lease, so nobody else's
+            raise
+        self._settled(n)
         return asset
+
+    def _output(self, n: int) -> Output:
+        return session.scalars(
+            select(Output).where(Output.job_id == self.job.id, Output.n == n).execution_options(populate_existing=True)
+        ).one()
+
+    def _delivered(self, n: int) -> Asset | None:
+        asset_id = self._output(n).asset_id
+        return None if asset_id is None else session.get_one(Asset, asset_id)
+
+    def _settled(self, n: int) -> None:
+        self.promises = [promise for promise in self.promises if promise.n != n]
 
     def _put(self, path: Path, made: Made, n: int) -> Mapping[str, str]:
         base = f"jobs/{self.job.id}/{n}-{self.lease.token}"
@@ -147,9 +164,9 @@ class Bench:
         """Say why output `n` will not be delivered by this job. The others go on."""
         with transaction():
             self.lease.write()
-            output = session.scalars(select(Output).where(Output.job_id == self.job.id, Output.n == n)).one()
+            output = self._output(n)
             output.state, output.error = "failed", reason
-        self.promises = [promise for promise in self.promises if promise.n != n]
+        self._settled(n)
 
     def wait(self, seconds: float) -> None:
         """End this slice; the step is called again later."""

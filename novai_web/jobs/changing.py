@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, func, select, update
 
 from novai_web import credits
 from novai_web.accounts import Account
@@ -11,27 +10,31 @@ from novai_web.config import Settings
 from novai_web.db import now, session
 from novai_web.errors import Conflict
 from novai_web.jobs.ending import Ending, end
-from novai_web.jobs.models import OPEN, Batch, Job, Output, State
+from novai_web.jobs.models import OPEN, OVER, Batch, Job, Output, State
 from novai_web.jobs.submitting import ring
 
 
 def cancel(job: Job) -> None:
     """A job that nobody works on ends at once; a running one at its next word about progress."""
-    locked = session.scalars(
-        select(Job).where(Job.id == job.id).with_for_update().execution_options(populate_existing=True)
-    ).one()
-    if locked.is_over:
-        return
-    if locked.state == State.RUNNING:
-        locked.cancel_requested_at = locked.cancel_requested_at or session.scalar(select(now()))
-        session.flush()
-    else:
-        end(locked, Ending(State.CANCELLED))
+    _cancel(select(Job).where(Job.id == job.id))
 
 
 def cancel_batch(batch: Batch) -> None:
-    for job in session.scalars(select(Job).where(Job.batch_id == batch.id, Job.state.in_(OPEN)).order_by(Job.id)).all():
-        cancel(job)
+    """Cancel whatever of it is not over."""
+    _cancel(select(Job).where(Job.batch_id == batch.id, Job.state.in_(OPEN)))
+
+
+def _cancel(which: Select[tuple[Job]]) -> None:
+    """All jobs are locked before any of them ends, because an end goes on to lock money: jobs first, then money."""
+    locked = which.order_by(Job.id).with_for_update().execution_options(populate_existing=True)
+    found = session.scalars(locked).all()
+    at = session.scalars(select(now())).one()
+    for job in found:
+        if job.state == State.RUNNING and job.lease_until and job.lease_until > at:
+            job.cancel_requested_at = job.cancel_requested_at or at
+        else:
+            end(job.id, Ending(State.CANCELLED))
+    session.flush()
 
 
 def retry(account: Account, job: Job, settings: Settings) -> Job:
@@ -39,53 +42,66 @@ def retry(account: Account, job: Job, settings: Settings) -> Job:
 
     The new job holds its own credits: what was delivered before is not paid again.
     """
-    if not job.can_retry:
-        raise Conflict("There is nothing left to try again here.")
-    price = job.price * job.missing // job.promised
-    new_id = session.scalar(
-        insert(Job)
-        .values(
-            account_id=job.account_id,
-            batch_id=job.batch_id,
-            retry_of_id=job.id,
-            tool_slug=job.tool_slug,
-            title=job.title,
-            queue=job.queue,
-            input=job.input,
-            price=price,
-            promised=job.missing,
-            state=State.QUEUED,
-            notes={},
-            deadline_seconds=job.deadline_seconds,
-        )
-        .on_conflict_do_nothing(index_elements=["retry_of_id"])
-        .returning(Job.id)
-    )
-    if new_id is None:
-        return session.scalars(select(Job).where(Job.retry_of_id == job.id)).one()
-    session.execute(
-        update(Output)
-        .where(Output.job_id == job.id, Output.state == "failed")
-        .values(job_id=new_id, state="pending", error=None)
-        .execution_options(synchronize_session=False)
-    )
-    fresh = session.get_one(Job, new_id)
-    credits.reserve(account, fresh.id, fresh.price, settings)
-    ring([fresh])
-    return fresh
+    return _retry(account, [job], settings)[0]
 
 
 def retry_batch(account: Account, batch: Batch, settings: Settings) -> Sequence[Job]:
     """Try again whatever of this batch failed. Raises Conflict if nothing did."""
     missing = session.scalars(
         select(Job)
-        .where(Job.batch_id == batch.id, Job.state.not_in(OPEN), Job.delivered < Job.promised)
-        .where(select(Output.id).where(Output.job_id == Job.id, Output.state == "failed").exists())
+        .where(Job.batch_id == batch.id, Job.state.in_(OVER), Job.delivered < Job.promised, ~Job.is_retried)
         .order_by(Job.id)
     ).all()
     if not missing:
         raise Conflict("Nothing in this batch failed.")
-    return [retry(account, job, settings) for job in missing]
+    return _retry(account, missing, settings)
+
+
+def _retry(account: Account, over: Sequence[Job], settings: Settings) -> list[Job]:
+    """All jobs are made before credits are held for any of them: jobs first, then money."""
+    found = [_again(job) for job in over]
+    fresh = [job for job, is_new in found if is_new]
+    credits.reserve(account, {job.id: job.price for job in fresh}, settings)
+    ring(fresh)
+    return [job for job, _ in found]
+
+
+def _again(job: Job) -> tuple[Job, bool]:
+    """The job that tries `job` again, and whether it was made just now. Whoever marks the old one makes the new one."""
+    if not (job.is_over and job.missing):
+        raise Conflict("There is nothing left to try again here.")
+    marked = session.scalar(
+        update(Job)
+        .where(Job.id == job.id, ~Job.is_retried)
+        .values(is_retried=True)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    )
+    if marked is None:
+        return session.scalars(select(Job).where(Job.retry_of_id == job.id)).one(), False
+    session.refresh(job)
+    fresh = Job(
+        account_id=job.account_id,
+        batch_id=job.batch_id,
+        retry_of_id=job.id,
+        tool_slug=job.tool_slug,
+        title=job.title,
+        queue=job.queue,
+        input=job.input,
+        price=job.price * job.missing // job.promised,
+        promised=job.missing,
+        notes={},
+        deadline_seconds=job.deadline_seconds,
+    )
+    session.add(fresh)
+    session.flush()
+    session.execute(
+        update(Output)
+        .where(Output.job_id == job.id, Output.state == "failed")
+        .values(job_id=fresh.id, state="pending", error=None)
+        .execution_options(synchronize_session=False)
+    )
+    return fresh, True
 
 
 def move_to_front(job: Job) -> None:

@@ -72,14 +72,15 @@ def _delete_strays(settings: Settings) -> None:
             path.unlink(missing_ok=True)
 
 
-def clear_strays(job: Job, store: Store) -> None:
-    """Files of this job that have no row: a worker was killed, or overtaken, between storing and writing it down."""
+def clear_strays(job_id: int, store: Store) -> None:
+    """Files of a job in whose slices a worker was killed between storing a file and writing it down."""
+    with transaction():
+        job = session.get_one(Job, job_id, populate_existing=True)
+        made = session.scalars(select(Asset).where(Asset.made_by_job_id == job_id)).all()
     if job.slices < 2:
         return
-    with transaction():
-        made = session.scalars(select(Asset).where(Asset.made_by_job_id == job.id)).all()
     known = {key for asset in made for key in (asset.store_key, *asset.previews.values())}
     try:
-        store.delete([key for key, _ in store.list(f"jobs/{job.id}") if key not in known])
+        store.delete([key for key, _ in store.list(f"jobs/{job_id}") if key not in known])
     except StoreFailed as problem:
-        log.warning("strays_not_cleared", job_id=job.id, problem=str(problem))
+        log.warning("strays_not_cleared", job_id=job_id, problem=str(problem))

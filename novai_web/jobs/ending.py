@@ -8,7 +8,7 @@ from novai_web import credits
 from novai_web.db import now, session
 from novai_web.errors import StaleLease
 from novai_web.jobs.leases import Lease
-from novai_web.jobs.models import OPEN, Job, Output, State
+from novai_web.jobs.models import Job, Output, State
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Ending:
     code: str | None = None
 
 
-def end(job: Job, ending: Ending, lease: Lease | None = None) -> None:
+def end(job_id: int, ending: Ending, lease: Lease | None = None) -> None:
     """The only way a job ends, in the caller's transaction. Ending what is over does nothing.
 
     With a lease, the end must still be that worker's to write: raises StaleLease otherwise.
     """
     locked = session.scalar(
-        select(Job).where(Job.id == job.id).with_for_update().execution_options(populate_existing=True)
+        select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
     )
     if locked is None or locked.is_over:
         return
@@ -48,8 +48,10 @@ def end(job: Job, ending: Ending, lease: Lease | None = None) -> None:
 
 
 def _weigh(job: Job, ending: Ending) -> Ending:
-    """What was delivered decides: a job that delivered nothing has not succeeded, and one that delivered
-    some of what has a price succeeded in that much."""
+    """What was delivered decides: a job that delivered nothing has not succeeded, one that delivered everything
+    has, and one that delivered some of what has a price succeeded in that much."""
+    if job.promised and not job.missing:
+        return Ending(State.SUCCEEDED)
     if ending.state == State.SUCCEEDED and job.promised and not job.delivered:
         return Ending(State.FAILED, _first_reason(job) or ending.error, "nothing_delivered")
     if ending.state == State.SUCCEEDED and job.missing:
@@ -80,7 +82,3 @@ def _close_outputs(job: Job, ending: Ending) -> None:
 def _owed(job: Job) -> int:
     """The price of what was delivered; rounded down, which is to the person's favour."""
     return job.price * job.delivered // job.promised if job.promised else job.price
-
-
-def open_jobs(batch_id: int) -> list[Job]:
-    return list(session.scalars(select(Job).where(Job.batch_id == batch_id, Job.state.in_(OPEN))))

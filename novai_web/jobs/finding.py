@@ -134,12 +134,12 @@ def latest_change(batch_id: int) -> datetime | None:
     return session.scalar(select(func.max(Output.changed_at)).where(Output.batch_id == batch_id))
 
 
-def changed_outputs(batch_id: int, since: datetime | None, *, limit: int) -> list[Delivered]:
-    """The outputs that changed since then, oldest change first.
+def changed_outputs(batch_id: int, since: datetime | None) -> list[Delivered]:
+    """All outputs that changed since then: what is left out here is never told again.
 
     A little of the past is told again: what changed earlier may have been committed later.
     """
-    query = _with_assets().where(Output.batch_id == batch_id).order_by(Output.changed_at, Output.n).limit(limit)
+    query = _with_assets().where(Output.batch_id == batch_id).order_by(Output.n)
     if since:
         query = query.where(Output.changed_at > since - OVERLAP)
     return [Delivered(output, asset) for output, asset in session.execute(query)]

@@ -3,13 +3,14 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 from flask import Flask, current_app
-from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import case, func, select
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
@@ -39,14 +40,20 @@ LOST_ATTEMPTS_MAX = 3
 ERROR_ATTEMPTS_MAX = 5
 BACKOFF_SECONDS_MAX = 300.0
 
-POISON = "This job stopped our workers three times, so we stopped trying. You were not charged."
+POISON = "This job stopped our workers three times, so we stopped trying. You were not charged for what is missing."
 LATE = "This took longer than it may. You were not charged for what is missing."
 
 
 def run_slice(queue: str, store: Store, settings: Settings) -> bool:
-    """Run one slice of the job of this queue whose turn it is. False: nothing was due."""
-    with transaction():
-        lease = claim(queue, settings)
+    """Run one slice of the job of this queue whose turn it is. False: nothing was due, or not for this worker."""
+    if stopping.is_set():
+        return False
+    try:
+        with transaction():
+            lease = claim(queue, settings)
+    except OperationalError as problem:
+        log.warning("database_away", problem=type(problem).__name__)
+        return False
     if lease is None:
         return False
     with structlog.contextvars.bound_contextvars(job_id=lease.job_id, lease=lease.token):
@@ -55,25 +62,59 @@ def run_slice(queue: str, store: Store, settings: Settings) -> bool:
 
 
 def _run(lease: Lease, store: Store, settings: Settings) -> None:
-    with transaction():
-        job = session.scalars(select(Job).where(Job.id == lease.job_id).execution_options(populate_existing=True)).one()
+    """From the lease to its end: whatever happens on the way, the row says it afterwards, or the lease runs out."""
     try:
-        ending = _attempt(job, lease, store, settings)
-        if ending:
-            with transaction():
-                end(job, ending, lease)
-            clear_strays(job, store)
+        outcome = _attempt(lease, store, settings)
+        _persist(lambda: _write(lease, outcome), settings)
+        if isinstance(outcome, Ending):
+            clear_strays(lease.job_id, store)
     except StaleLease:
         log.warning("lease_lost")
-    except Waiting as pause:
-        _rest(lease, State.WAITING, pause.seconds)
-    except Stopping:
-        _rest(lease, State.QUEUED, 0)
-    log.info("slice_over", tool=job.tool_slug)
+    except OperationalError as problem:
+        log.warning("database_away", problem=type(problem).__name__)
+    log.info("slice_over")
 
 
-def _attempt(job: Job, lease: Lease, store: Store, settings: Settings) -> Ending | None:
-    """Run the steps that are left. None: put back to be tried again later."""
+@dataclass(frozen=True)
+class Rest:
+    """The job is put back, to be called again when the time has come."""
+
+    state: State
+    seconds: float
+    is_failure: bool = False
+
+
+def _write(lease: Lease, outcome: Ending | Rest) -> None:
+    if isinstance(outcome, Ending):
+        return end(lease.job_id, outcome, lease)
+    due = now() + func.make_interval(0, 0, 0, 0, 0, 0, outcome.seconds)
+    return lease.write(
+        state=outcome.state,
+        run_at=case((Job.cancel_requested_at.is_not(None), now()), else_=due),
+        lease_until=None,
+        error_attempts=Job.error_attempts + int(outcome.is_failure),
+    )
+
+
+def _persist(write: Callable[[], None], settings: Settings) -> None:
+    """Write how a slice ended, also when the database restarts just then. After a lease somebody else has the job."""
+    end_of_lease = time.monotonic() + settings.lease_seconds
+    while True:
+        try:
+            with transaction():
+                return write()
+        except OperationalError:
+            if time.monotonic() > end_of_lease:
+                raise
+            time.sleep(random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def _attempt(lease: Lease, store: Store, settings: Settings) -> Ending | Rest:
+    """Run the steps that are left, and say how that went. Raises StaleLease."""
+    with transaction():
+        job = session.scalars(select(Job).where(Job.id == lease.job_id).execution_options(populate_existing=True)).one()
+    if job.cancel_requested_at:
+        return Ending(State.CANCELLED)
     if job.lost_attempts >= LOST_ATTEMPTS_MAX:
         return Ending(State.FAILED, POISON, "poison")
     try:
@@ -82,8 +123,12 @@ def _attempt(job: Job, lease: Lease, store: Store, settings: Settings) -> Ending
         return Ending(State.CANCELLED)
     except OutOfTime:
         return Ending(State.FAILED, LATE, "out_of_time")
+    except Waiting as pause:
+        return Rest(State.WAITING, pause.seconds)
+    except Stopping:
+        return Rest(State.QUEUED, 0)
     except (StoreFailed, Unavailable, OperationalError) as problem:
-        return _try_again(job, lease, problem)
+        return _try_again(job, problem)
     except InvalidInput as problem:
         return Ending(State.FAILED, " ".join(problem.fields.values()), problem.code)
     except NovaiError as problem:
@@ -131,7 +176,7 @@ def _beat(app: Flask, bench: Bench, settings: Settings, done: threading.Event) -
         except StaleLease as stale:
             bench.stop(stale)
             return
-        except OperationalError:
+        except SQLAlchemyError:
             # Without the database nobody else can have the job yet, until the lease runs out.
             if time.monotonic() > good_until:
                 bench.stop(StaleLease())
@@ -144,19 +189,11 @@ def _beat(app: Flask, bench: Bench, settings: Settings, done: threading.Event) -
             bench.stop(OutOfTime())
 
 
-def _try_again(job: Job, lease: Lease, problem: Exception) -> Ending | None:
+def _try_again(job: Job, problem: Exception) -> Ending | Rest:
     """Back into the queue with full jitter, or the end after too many tries."""
     if job.error_attempts + 1 >= ERROR_ATTEMPTS_MAX:
         said = str(problem) if isinstance(problem, NovaiError) else str(Unavailable())
         return Ending(State.FAILED, said, "unavailable")
     log.warning("trying_again", problem=type(problem).__name__, attempt=job.error_attempts + 1)
     ceiling = min(BACKOFF_SECONDS_MAX, 2.0 ** (job.error_attempts + 1))
-    _rest(lease, State.QUEUED, random.uniform(0.5, ceiling), error_attempts=Job.error_attempts + 1)  # noqa: S311
-    return None
-
-
-def _rest(lease: Lease, state: State, seconds: float, **values: object) -> None:
-    """Give the lease back; the dispatcher rings when the time has come."""
-    due = now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    with transaction():
-        lease.write(state=state, run_at=due, lease_until=None, rung_at=None, **values)
+    return Rest(State.QUEUED, random.uniform(0.5, ceiling), is_failure=True)  # noqa: S311

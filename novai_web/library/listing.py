@@ -33,7 +33,7 @@ class Filter:
     """Which assets are meant. An empty field asks for nothing.
 
     A batch's outputs are in the library for good only once they are kept; until then a list shows them when it
-    is asked for their type.
+    is asked for their type or for the tool that made them.
     """
 
     kind: Kind | None = None
@@ -48,10 +48,10 @@ class Filter:
     def of(self, library: Library) -> Select[tuple[Asset]]:
         """The query of the assets in `library` that match."""
         query = library.assets()
+        asked_for_outputs = self.type or self.tool
+        query = query.where(_still_here() if asked_for_outputs else Asset.expires_at.is_(None))
         if self.type:
-            query = query.where(Asset.type == words.plain(self.type), _still_here())
-        else:
-            query = query.where(Asset.expires_at.is_(None))
+            query = query.where(Asset.type == words.plain(self.type))
         if self.kind:
             query = query.where(Asset.kind == self.kind)
         if self.collection_id:
@@ -98,6 +98,12 @@ def tags_in_use(library: Library, kind: Kind) -> Sequence[str]:
 def types_in_use(library: Library, kind: Kind) -> Sequence[str]:
     query = library.assets().where(Asset.kind == kind, _still_here())
     return sorted(session.scalars(query.with_only_columns(Asset.type).distinct()))
+
+
+def tools_in_use(library: Library, kind: Kind) -> Sequence[str]:
+    """The slugs of the tools that made live assets of this kind."""
+    query = library.assets().where(Asset.kind == kind, Asset.made_by_tool.is_not(None), _still_here())
+    return sorted(session.scalars(query.with_only_columns(Asset.made_by_tool).distinct()))
 
 
 def counts(library: Library) -> dict[str, int]:

@@ -53,6 +53,7 @@ def cards() -> ResponseReturnValue:
 def show(batch_id: int) -> ResponseReturnValue:
     account = who.account()
     batch = jobs.find_batch(account.id, batch_id)
+    mark = finding.latest_change(batch.id)  # before the outputs are read: what changes meanwhile is told again
     state, after = request.args.get("state", ""), answers.number("cursor")
     found = finding.page_of_outputs(batch.id, state=state, after=after, limit=GRID + 1)
     shown = found[:GRID]
@@ -68,7 +69,7 @@ def show(batch_id: int) -> ResponseReturnValue:
         jobs=finding.of_batch(batch.id),
         page=page,
         query={"state": state},
-        mark=_mark(finding.latest_change(batch.id)),
+        mark=_mark(mark),
     )
 
 
@@ -83,7 +84,7 @@ def live(batch_id: int) -> ResponseReturnValue:
     if request.headers.get("HX-PTag") == version:
         return Response(status=304)
     mark = finding.latest_change(batch.id)
-    changed = finding.changed_outputs(batch.id, _since(request.args.get("since", "")), limit=GRID)
+    changed = finding.changed_outputs(batch.id, _since(request.args.get("since", "")))
     answer = make_response(
         render_template(
             "batches/_live.html",
@@ -146,9 +147,8 @@ def cancel(batch_id: int) -> ResponseReturnValue:
 
 
 def _version(tally: Summary, related: Sequence[jobs.Job]) -> str:
-    return _tag(
-        [tally.done, tally.failed, tally.status, tally.percent, *((job.id, job.status, job.percent) for job in related)]
-    )
+    outputs = (tally.done, tally.failed, tally.expired, tally.expires_at)
+    return _tag([outputs, tally.status, tally.percent, *((job.id, job.status, job.percent) for job in related)])
 
 
 def _tag(said: Sequence[object]) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from novai_web import presence
 from novai_web.config import Settings
 from novai_web.db import session
+from novai_web.engines import ffmpeg
 from novai_web.engines.store import open_store
 from novai_web.errors import NovaiError
 from novai_web.web import who
@@ -112,10 +113,16 @@ def _workers(settings: Settings) -> None:
         )
 
 
+def _media(_: Settings) -> None:
+    if lost := ffmpeg.what_is_missing():
+        raise Unready("Videos cannot be read or made.", " ".join(lost))
+
+
 CHECKS: dict[str, Callable[[Settings], None]] = {
     "database": _database,
     "redis": _redis,
     "storage": _storage,
     "disk": _disk,
+    "media": _media,
     "workers": _workers,
 }

@@ -25,7 +25,7 @@ bp = Blueprint("library", __name__)
 TILES_MAX = 200
 ZIP_FILES_MAX = 5000
 CHIPS_MAX = 500
-FIELDS = ("q", "sort", "collection", "type", "tag", "view")
+FIELDS = ("q", "sort", "collection", "type", "tag", "tool", "days", "view")
 
 
 @bp.get("/videos")
@@ -220,6 +220,7 @@ def _list(kind: Kind) -> str:
         collections=collections.listed(library, kind),
         tags=listing.tags_in_use(library, kind),
         types=listing.types_in_use(library, kind),
+        makers=[tools.find(slug) for slug in listing.tools_in_use(library, kind)],
         accept=sniffing.ENDINGS[kind],
         upload_bytes_max=who.settings().upload_bytes_max,
         use_in=_use_in(kind),

@@ -1,5 +1,7 @@
 """What a bulk action is meant for: the ids that were ticked, or everything that matches the list's filter."""
 
+from datetime import UTC, date, datetime, timedelta
+
 from sqlalchemy import Select
 from werkzeug.datastructures import MultiDict
 
@@ -29,7 +31,16 @@ def filter_of(kind: Kind, given: MultiDict[str, str]) -> Filter:
         collection_id=optional_id(given.get("collection", "")),
         type=given.get("type", ""),
         tag=given.get("tag", ""),
+        tool=given.get("tool", ""),
+        since=_since(given.get("days", "")),
     )
+
+
+def _since(days: str) -> date | None:
+    """The first day of the last so many."""
+    if not (days.isascii() and days.isdecimal() and len(days) <= 4):
+        return None
+    return datetime.now(UTC).date() - timedelta(days=max(0, int(days) - 1))
 
 
 def assets(library: Library, form: MultiDict[str, str]) -> Select[tuple[Asset]]:

@@ -23,6 +23,7 @@ function open(button) {
   column = button.closest("[data-picks]");
   chosen.clear();
   document.getElementById("picker-title").textContent = button.dataset.pickerTitle;
+  body.innerHTML = '<p class="muted">Loading …</p>';
   dialog.showModal();
   htmx.ajax("GET", button.dataset.picker, { target: body, swap: "innerHTML" });
 }
