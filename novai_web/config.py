@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEGABYTE = 1024 * 1024
@@ -101,6 +101,13 @@ class Settings(BaseSettings):
     render_memory_bytes: int = Field(
         6 * GIGABYTE, ge=256 * MEGABYTE, description="Address space a media process may use."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _with_our_driver(cls, url: str) -> str:
+        """Hosts hand out `postgres://` and `postgresql://`; both mean the driver that is installed."""
+        scheme, separator, rest = url.partition("://")
+        return f"postgresql+psycopg://{rest}" if separator and scheme in ("postgres", "postgresql") else url
 
     @model_validator(mode="after")
     def _supabase_needs_its_key(self) -> Self:

@@ -324,6 +324,18 @@ def test_users_share_workers_in_turn(submit, alice, bob, settings):
     assert session.get_one(Job, first.job_id).account_id == alice.id and second.job_id == bobs.id
 
 
+@pytest.mark.parametrize("pushed", [False, True])
+def test_users_take_turns_even_on_a_single_worker(submit, run, alice, bob, settings, store, pushed):
+    alices = [submit(copies=1).jobs[0] for _ in range(3)]
+    with transaction():
+        bobs = jobs.submit(bob, echo.tool, {"copies": 1}, settings).jobs[0]
+        for job in alices if pushed else []:
+            jobs.move_to_front(job)
+    run()
+    ended = session.scalars(text("SELECT account_id FROM jobs ORDER BY ended_at")).all()
+    assert ended == [alice.id, bob.id, alice.id, alice.id] and fresh(bobs).state == "succeeded"
+
+
 def test_a_job_moved_to_the_front_is_the_next_of_its_account(submit, settings):
     submit(copies=1)
     last = submit(copies=1).jobs[0]

@@ -1,6 +1,7 @@
 """Each page in a real browser, at three sizes and in both themes: nobody is kept out, nothing complains."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -157,3 +158,29 @@ def test_ticking_a_hook_is_no_edit(installation: Installation, browser: Browser,
         page.locator(".selection-bar").wait_for()
         page.wait_for_timeout(300)
         assert sent == []
+
+
+def test_what_asks_for_a_text_can_be_typed_into_at_once(
+    installation: Installation, browser: Browser, signed_in: dict[str, object]
+) -> None:
+    with context(browser, SIZES[0], "dark", storage_state=signed_in) as visit:
+        page = visit.new_page()
+        page.goto(f"{installation.url}/hooks")
+        page.locator("[data-opens=add]").first.click()
+        assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
+        page.goto(f"{installation.url}/videos")
+        page.locator("[data-pick]").first.check()
+        page.get_by_role("button", name="Tag").click()
+        page.wait_for_function("document.activeElement.name === 'add_tag'")
+
+
+def test_a_sound_dropped_among_the_videos_is_no_tile_there(
+    installation: Installation, browser: Browser, signed_in: dict[str, object], tmp_path: Path
+) -> None:
+    with context(browser, SIZES[0], "dark", storage_state=signed_in) as visit:
+        page = visit.new_page()
+        page.goto(f"{installation.url}/videos")
+        tiles = page.locator("#results .tile").count()
+        page.locator("#upload-files").set_input_files(str(media.audio(tmp_path / "song.mp3")))
+        page.get_by_text("in Audios").wait_for()
+        assert page.locator("#results .tile").count() == tiles

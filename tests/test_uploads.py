@@ -202,10 +202,10 @@ def test_two_tabs_that_send_the_same_file_end_in_the_same_asset(client, alices):
     inside, go_on = threading.Event(), threading.Event()
 
     class Hanging(io.BytesIO):
-        def readinto(self, buffer) -> int:
+        def read(self, size: int | None = -1) -> bytes:
             inside.set()
             go_on.wait(10)
-            return super().readinto(buffer)
+            return super().read(size)
 
     told = {**alices.headers, "Upload-Offset": "0"}
     first: list[TestResponse] = []

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image
 
 from novai_web import credits, jobs
 from novai_web.config import Settings
@@ -244,3 +245,14 @@ def test_bobs_video_is_not_there_for_alice(studio, bob, bearer):
     studio.who = bearer(bob)
     answer = studio.start(videos=mine)
     assert answer.status_code == 422 and answer.json["errors"][0]["field"] == "videos"
+
+
+@pytest.mark.parametrize(("frame", "wide", "high"), [("source", 9, 16), ("1:1", 1, 1), ("16:9", 16, 9)])
+def test_the_live_frame_has_the_shape_that_was_chosen(studio, alice, sign_in, frame, wide, high):
+    [video], [hook] = studio.upload("beach"), studio.hooks("Look")
+    sign_in(studio.client, alice)
+    address = "/tools/variants/frame"
+    answer = studio.client.get(address, query_string={"video": video, "hook": hook, "frame": frame})
+    assert answer.status_code == 200, answer.text
+    with Image.open(io.BytesIO(answer.data)) as picture:
+        assert picture.width / picture.height == pytest.approx(wide / high, abs=0.02)

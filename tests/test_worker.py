@@ -146,3 +146,14 @@ def test_each_queue_is_heard_by_itself(studio):
     finally:
         os.kill(studio.worker("cpu"), signal.SIGCONT)
     until(studio.installation.is_ready, presence.PRESENT_SECONDS)
+
+
+def test_stopping_everything_in_good_order_costs_a_job_no_attempt(studio):
+    (job_id,) = studio.start(copies=2, seconds=12)
+    until(lambda: studio.job(job_id).progress > 0.1, 60)
+    studio.installation.process.send_signal(signal.SIGTERM)
+    assert studio.installation.process.wait(60) == 0
+    studio.installation.start()
+    studio.rows = studio.installation.engine()
+    until(lambda: studio.job(job_id).state == "succeeded", 90)
+    assert (studio.job(job_id).slices, studio.job(job_id).lost_attempts) == (2, 0)

@@ -6,7 +6,7 @@ built CONCURRENTLY in a migration of their own.
 
 Revision: 0001
 Revises:
-Made: 2026-11-21 11:22:07.903286
+Made: 2026-11-21 12:04:08.625933
 """
 
 import sqlalchemy as sa
@@ -161,6 +161,7 @@ def upgrade() -> None:
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("batch_id", sa.BigInteger(), nullable=True),
         sa.Column("retry_of_id", sa.BigInteger(), nullable=True),
+        sa.Column("is_retried", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("tool_slug", sa.Text(), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("queue", sa.Text(), nullable=False),
@@ -182,7 +183,6 @@ def upgrade() -> None:
         sa.Column("error_attempts", sa.BigInteger(), nullable=False),
         sa.Column("priority", sa.BigInteger(), nullable=False),
         sa.Column("run_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("rung_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deadline_seconds", sa.BigInteger(), nullable=False),
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
@@ -205,6 +205,12 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_jobs_batch_id"), ["batch_id"], unique=False)
         batch_op.create_index(
+            "ix_jobs_cancels",
+            ["cancel_requested_at"],
+            unique=False,
+            postgresql_where=sa.text("cancel_requested_at IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_jobs_due",
             ["queue", "run_at"],
             unique=False,
@@ -212,7 +218,20 @@ def upgrade() -> None:
         )
         batch_op.create_index("ix_jobs_list", ["account_id", "id"], unique=False)
         batch_op.create_index(
+            "ix_jobs_open",
+            ["account_id"],
+            unique=False,
+            postgresql_where=sa.text("state IN ('queued', 'waiting', 'running')"),
+        )
+        batch_op.create_index(
             "ix_jobs_running", ["account_id"], unique=False, postgresql_where=sa.text("state = 'running'")
+        )
+        batch_op.create_index("ix_jobs_served", ["account_id", "started_at"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_turns",
+            ["queue", "account_id", sa.literal_column("priority DESC"), "run_at", "id"],
+            unique=False,
+            postgresql_where=sa.text("state IN ('queued', 'waiting', 'running')"),
         )
 
     op.create_table(
@@ -406,6 +425,9 @@ def upgrade() -> None:
     with op.batch_alter_table("outputs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_outputs_asset_id"), ["asset_id"], unique=False)
         batch_op.create_index("ix_outputs_changes", ["batch_id", "changed_at"], unique=False)
+        batch_op.create_index(
+            "ix_outputs_gone", ["id"], unique=False, postgresql_where=sa.text("state = 'done' AND asset_id IS NULL")
+        )
         batch_op.create_index("uq_outputs_batch_n", ["batch_id", "n"], unique=True)
         batch_op.create_index("uq_outputs_job_n", ["job_id", "n"], unique=True)
 
@@ -449,6 +471,7 @@ def downgrade() -> None:
     with op.batch_alter_table("outputs", schema=None) as batch_op:
         batch_op.drop_index("uq_outputs_job_n")
         batch_op.drop_index("uq_outputs_batch_n")
+        batch_op.drop_index("ix_outputs_gone", postgresql_where=sa.text("state = 'done' AND asset_id IS NULL"))
         batch_op.drop_index("ix_outputs_changes")
         batch_op.drop_index(batch_op.f("ix_outputs_asset_id"))
 
@@ -492,9 +515,13 @@ def downgrade() -> None:
 
     op.drop_table("assets")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.drop_index("ix_jobs_turns", postgresql_where=sa.text("state IN ('queued', 'waiting', 'running')"))
+        batch_op.drop_index("ix_jobs_served")
         batch_op.drop_index("ix_jobs_running", postgresql_where=sa.text("state = 'running'"))
+        batch_op.drop_index("ix_jobs_open", postgresql_where=sa.text("state IN ('queued', 'waiting', 'running')"))
         batch_op.drop_index("ix_jobs_list")
         batch_op.drop_index("ix_jobs_due", postgresql_where=sa.text("state IN ('queued', 'waiting', 'running')"))
+        batch_op.drop_index("ix_jobs_cancels", postgresql_where=sa.text("cancel_requested_at IS NOT NULL"))
         batch_op.drop_index(batch_op.f("ix_jobs_batch_id"))
 
     op.drop_table("jobs")

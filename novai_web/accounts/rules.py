@@ -32,7 +32,7 @@ def email_problem(email: str) -> str | None:
 
 
 def name_problem(name: str) -> str | None:
-    if not name.strip():
+    if all(unicodedata.category(char)[0] in "CZ" for char in name):
         return "Enter a name."
     if len(name.strip()) > NAME_CHARS_MAX:
         return f"Use at most {NAME_CHARS_MAX} characters."

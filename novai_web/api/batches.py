@@ -10,6 +10,7 @@ from novai_web.accounts import Account
 from novai_web.api.door import Door, Shape
 from novai_web.jobs import Batch, Delivered, Summary, batches
 from novai_web.web import who, zipping
+from novai_web.web.paths import ID_MAX
 
 door = Door("batches")
 
@@ -63,7 +64,7 @@ class BatchOut(Shape):
 
 
 class BatchesAsked(Shape):
-    cursor: int | None = Field(None, ge=1)
+    cursor: int | None = Field(None, ge=1, le=ID_MAX)
 
 
 class BatchesOut(Shape):

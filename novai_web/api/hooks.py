@@ -1,10 +1,10 @@
 """Hooks over JSON, and as CSV."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from flask import Response, request
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from novai_web.accounts import Account
 from novai_web.api.door import Door, Shape
@@ -53,7 +53,7 @@ class HookChange(Shape):
 
 
 class HooksGiven(Shape):
-    texts: list[str] = Field(description=f"At most {hooks.HOOKS_A_REQUEST_MAX}.")
+    texts: Annotated[list[str], FailFast()] = Field(description=f"At most {hooks.HOOKS_A_REQUEST_MAX}.")
     category: str = ""
 
 

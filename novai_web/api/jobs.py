@@ -1,6 +1,7 @@
 """Jobs over JSON: how they are doing, cancelling and trying again."""
 
 from datetime import datetime
+from typing import Literal
 
 from flask import url_for
 from pydantic import Field
@@ -10,6 +11,7 @@ from novai_web.accounts import Account
 from novai_web.api.door import Door, Shape
 from novai_web.jobs import Job, finding
 from novai_web.web import who
+from novai_web.web.paths import ID_MAX
 
 door = Door("jobs")
 
@@ -59,9 +61,9 @@ class JobOut(Shape):
 
 
 class JobsAsked(Shape):
-    status: str | None = Field(None, description="One of queued, running, waiting, succeeded, failed, cancelled.")
-    tool: str | None = None
-    cursor: int | None = Field(None, ge=1)
+    status: Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"] | None = None
+    tool: str | None = Field(None, pattern=r"^[a-z0-9_-]*$")
+    cursor: int | None = Field(None, ge=1, le=ID_MAX)
     limit: int = Field(50, ge=1, le=200)
 
 

@@ -59,4 +59,6 @@ def _store(upload: Upload, finished: Finished, found: Sniffed, asset_id: int, st
         asset, is_new = uploads.settle(upload, finished, found, key)
         if is_new:
             submit_internal(asset.account_id, preparing.tool, {"asset_id": asset.id})
+    if asset.id != asset_id:  # the same bytes came in by another upload meanwhile
+        files.remove(store, [asset_id])
     return Received(asset, not is_new)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, select, update
@@ -15,6 +15,7 @@ from novai_web.jobs.submitting import Submitted, submit
 from novai_web.library.models import Asset
 
 LISTED = 30
+DOWNLOAD_HOURS = 1
 
 
 @dataclass(frozen=True)
@@ -206,9 +207,22 @@ def keep(batch: Batch, numbers: Sequence[int] | None = None) -> int:
     return len(kept)
 
 
+def stay_for_download(batch: Batch) -> None:
+    """Let nothing that is in the ZIP expire while somebody downloads it."""
+    soon = now() + timedelta(hours=DOWNLOAD_HOURS)
+    mine = select(Output.asset_id).where(Output.batch_id == batch.id, Output.asset_id.is_not(None))
+    session.execute(
+        update(Asset)
+        .where(Asset.id.in_(mine), Asset.expires_at.between(now(), soon), Asset.deleting_at.is_(None))
+        .values(expires_at=soon)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def rebuild(account: Account, batch: Batch, settings: Settings, *, key: str | None = None) -> Submitted:
     """The same input once more, as a new batch with its own hold."""
-    made = submit(account, batch.tool, batch.input, settings, key=key)
+    own_key = f"rebuild:{batch.id}:{key}" if key else None  # must not find what a plain submit with that key made
+    made = submit(account, batch.tool, batch.input, settings, key=own_key)
     assert made.batch is not None, "only tools that split make batches"
     made.batch.rebuilt_from_id = batch.id
     session.flush()

@@ -30,9 +30,11 @@ def _cancel(which: Select[tuple[Job]]) -> None:
     found = session.scalars(locked).all()
     at = session.scalars(select(now())).one()
     for job in found:
-        if job.state == State.RUNNING and job.lease_until and job.lease_until > at:
-            job.cancel_requested_at = job.cancel_requested_at or at
-        else:
+        if job.is_over:
+            continue
+        job.cancel_requested_at = job.cancel_requested_at or at
+        if not (job.state == State.RUNNING and job.lease_until and job.lease_until > at):
+            session.flush()
             end(job.id, Ending(State.CANCELLED))
     session.flush()
 

@@ -1,21 +1,23 @@
 """Deleting for good, in small transactions: what is half done after a crash is done again by the next run."""
 
 import time
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import select
 
 from novai_web.config import Settings
-from novai_web.db import session, transaction
+from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store
 from novai_web.engines.store.parts import abandoned
 from novai_web.errors import Conflict, StoreFailed
-from novai_web.jobs.models import Job
+from novai_web.jobs.models import OVER, Job
 from novai_web.library import expiry, uploads
 from novai_web.library.models import Asset, Upload
 
 log = structlog.get_logger()
 
+CANCELS = timedelta(minutes=15)  # several rounds of housekeeping
 ABANDONED_SECONDS = 2 * uploads.LIFE.total_seconds()
 
 
@@ -26,6 +28,16 @@ def clean_library(store: Store, settings: Settings) -> None:
     _delete_marked(store)
     _delete_lapsed(store, settings)
     _delete_strays(settings)
+
+
+def clear_after_cancels(store: Store) -> None:
+    """A job that was cancelled while no worker had it has nobody else to clear up behind it."""
+    with transaction():
+        over = session.scalars(
+            select(Job.id).where(Job.cancel_requested_at > now() - CANCELS, Job.state.in_(OVER), Job.slices > 0)
+        ).all()
+    for job_id in over:
+        clear_strays(job_id, store)
 
 
 def _delete_marked(store: Store) -> None:
@@ -73,12 +85,9 @@ def _delete_strays(settings: Settings) -> None:
 
 
 def clear_strays(job_id: int, store: Store) -> None:
-    """Files of a job in whose slices a worker was killed between storing a file and writing it down."""
+    """Delete the files of a finished job that no row knows: a worker was killed between storing one and its row."""
     with transaction():
-        job = session.get_one(Job, job_id, populate_existing=True)
         made = session.scalars(select(Asset).where(Asset.made_by_job_id == job_id)).all()
-    if job.slices < 2:
-        return
     known = {key for asset in made for key in (asset.store_key, *asset.previews.values())}
     try:
         store.delete([key for key, _ in store.list(f"jobs/{job_id}") if key not in known])

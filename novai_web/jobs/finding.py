@@ -141,7 +141,7 @@ def changed_outputs(batch_id: int, since: datetime | None) -> list[Delivered]:
     """
     query = _with_assets().where(Output.batch_id == batch_id).order_by(Output.n)
     if since:
-        query = query.where(Output.changed_at > since - OVERLAP)
+        query = query.where(Output.changed_at + OVERLAP > since)
     return [Delivered(output, asset) for output, asset in session.execute(query)]
 
 

@@ -56,7 +56,18 @@ class Job(Base):
         CheckConstraint("progress < 1 OR state = 'succeeded'", name="whole_only_on_success"),
         Index("ix_jobs_due", "queue", "run_at", postgresql_where=text("state IN ('queued', 'waiting', 'running')")),
         Index("ix_jobs_list", "account_id", "id"),
+        Index(
+            "ix_jobs_turns",
+            "queue",
+            "account_id",
+            text("priority DESC"),
+            "run_at",
+            "id",
+            postgresql_where=text("state IN ('queued', 'waiting', 'running')"),
+        ),
         Index("ix_jobs_open", "account_id", postgresql_where=text("state IN ('queued', 'waiting', 'running')")),
+        Index("ix_jobs_cancels", "cancel_requested_at", postgresql_where=text("cancel_requested_at IS NOT NULL")),
+        Index("ix_jobs_served", "account_id", "started_at"),
         Index("ix_jobs_running", "account_id", postgresql_where=text("state = 'running'")),
     )
 

@@ -66,7 +66,7 @@ def _run(lease: Lease, store: Store, settings: Settings) -> None:
     try:
         outcome = _attempt(lease, store, settings)
         _persist(lambda: _write(lease, outcome), settings)
-        if isinstance(outcome, Ending):
+        if isinstance(outcome, Ending) and lease.token > 1:
             clear_strays(lease.job_id, store)
     except StaleLease:
         log.warning("lease_lost")

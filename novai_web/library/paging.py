@@ -65,7 +65,7 @@ def _read(order: Order, cursor: str) -> tuple[Any, int]:
     try:
         said = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         name, value, number = said
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise _bad() from None
     if name != order.name or not _is_number(number) or not _fits(value, order.type):
         raise _bad()
@@ -76,7 +76,7 @@ def _fits(value: Any, expected: type) -> bool:
     if expected is int:
         return _is_number(value)
     if expected is float:
-        return isinstance(value, float | int) and not isinstance(value, bool)
+        return isinstance(value, float) or _is_number(value)
     return isinstance(value, str) and "\0" not in value and _encodes(value)
 
 

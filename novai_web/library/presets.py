@@ -28,6 +28,7 @@ def listed(library: Library, tool: str) -> Sequence[Preset]:
 def save(library: Library, tool: str, name: str, values: Mapping[str, Any]) -> Preset:
     """Save values under a name; an older preset of that name is replaced. Raises InvalidInput."""
     clean = words.name(name)
+    values = {field: _clean(value) for field, value in values.items()}
     if not clean:
         raise InvalidInput({"preset_name": "Give this preset a name."})
     if len(json.dumps(values)) > VALUES_CHARACTERS_MAX:
@@ -39,9 +40,13 @@ def save(library: Library, tool: str, name: str, values: Mapping[str, Any]) -> P
             raise InvalidInput({"preset_name": f"You have {PRESETS_MAX} presets. Delete one first."})
         preset = Preset(account_id=library.account_id, tool=tool, name=clean)
         session.add(preset)
-    preset.name, preset.values = clean, dict(values)
+    preset.name, preset.values = clean, values
     session.flush()
     return preset
+
+
+def _clean(value: Any) -> Any:
+    return words.plain(value, lines=True) if isinstance(value, str) else value
 
 
 def find(library: Library, preset_id: int) -> Preset:

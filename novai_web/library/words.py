@@ -30,13 +30,20 @@ def plain(text: str, *, lines: bool = False) -> str:
 
 def name(text: str) -> str:
     """A name for a thing: one plain line without direction marks, cut to what a name may have. May be empty."""
-    return plain(text.translate(_DIRECTION))[:NAME_CHARACTERS_MAX].strip()
+    clean = plain(text.translate(_DIRECTION))[:NAME_CHARACTERS_MAX].strip()
+    return clean if is_visible(clean) else ""
+
+
+def is_visible(text: str) -> bool:
+    """Whether anything of it can be seen: not only spaces, controls and characters without a width."""
+    return any(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 
 def name_of_file(filename: str) -> str:
     """What an asset is called when only its file's name is known: no folders, no ending."""
     last = name(PurePosixPath(filename.replace("\\", "/").replace("\0", "")).name[-4 * NAME_CHARACTERS_MAX :])
-    return _ENDING.sub("", last).strip(" .") or "Untitled"
+    stem = _ENDING.sub("", last).strip(" .")
+    return stem if is_visible(stem) else "Untitled"
 
 
 def file_name(text: str) -> str:

@@ -1,6 +1,7 @@
 """Batches: the grid that fills, its outcome, its ZIP."""
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,13 +11,14 @@ from flask.typing import ResponseReturnValue
 from novai_web import jobs
 from novai_web.db import transaction
 from novai_web.jobs import Summary, batches, finding
-from novai_web.pages import answers, cells
+from novai_web.pages import answers, cells, selection
 from novai_web.web import limits, who, zipping
 
 bp = Blueprint("batches", __name__, url_prefix="/batches")
 
 GRID = 120
 COVERS = 4
+STATES = ("pending", "done", "failed", "expired")
 
 
 @bp.get("", endpoint="list")
@@ -54,7 +56,8 @@ def show(batch_id: int) -> ResponseReturnValue:
     account = who.account()
     batch = jobs.find_batch(account.id, batch_id)
     mark = finding.latest_change(batch.id)  # before the outputs are read: what changes meanwhile is told again
-    state, after = request.args.get("state", ""), answers.number("cursor")
+    asked, after = request.args.get("state", ""), answers.number("cursor")
+    state = asked if asked in STATES else ""
     found = finding.page_of_outputs(batch.id, state=state, after=after, limit=GRID + 1)
     shown = found[:GRID]
     page = {
@@ -70,6 +73,7 @@ def show(batch_id: int) -> ResponseReturnValue:
         page=page,
         query={"state": state},
         mark=_mark(mark),
+        form_key=secrets.token_urlsafe(16),
     )
 
 
@@ -94,6 +98,7 @@ def live(batch_id: int) -> ResponseReturnValue:
             outputs=cells.of(account.id, changed),
             mark=_mark(mark),
             queue_count=jobs.active_count(account.id),
+            form_key=secrets.token_urlsafe(16),
         )
     )
     answer.headers["HX-PTag"] = version
@@ -108,9 +113,9 @@ def zip(batch_id: int) -> ResponseReturnValue:
 @bp.post("/<int:batch_id>/keep")
 def keep(batch_id: int) -> ResponseReturnValue:
     account = who.account()
-    chosen = [int(n) for n in request.form.getlist("n") if n.isdecimal()]
+    chosen = selection.ids(request.form, "n") if "n" in request.form else None
     with transaction():
-        kept = batches.keep(jobs.find_batch(account.id, batch_id), chosen or None)
+        kept = batches.keep(jobs.find_batch(account.id, batch_id), chosen)
     answers.toast(f"{kept} {'video' if kept == 1 else 'videos'} moved to your library for good.")
     return answers.back(url_for("batches.show", batch_id=batch_id))
 

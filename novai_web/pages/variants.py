@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
@@ -30,6 +30,8 @@ CELLS_MAX = 300
 FRAME_PIXELS = 640
 SAMPLE_TEXT = "Your hook here"
 
+Part = TypeVar("Part", ffmpeg.HookStyle, ffmpeg.Framing)
+
 
 @bp.get("/frame")
 def frame() -> ResponseReturnValue:
@@ -40,7 +42,8 @@ def frame() -> ResponseReturnValue:
     hook = answers.number("hook")
     text = library.find_hook(hook).text if hook else request.args.get("text", "")[:500] or SAMPLE_TEXT
     asset = library.find(video) if video else None
-    picture = _draw([text], _style(forms.read(VariantsInput, request.args)), asset)[0]
+    raw = forms.read(VariantsInput, request.args)
+    picture = _draw([text], _checked(ffmpeg.HookStyle, raw), asset, _checked(ffmpeg.Framing, raw))[0]
     return Response(picture, mimetype="image/webp", headers={"Cache-Control": "private, max-age=300"})
 
 
@@ -49,7 +52,8 @@ def sheet() -> ResponseReturnValue:
     """Each hook as it will look on the first video."""
     given = _given(who.account())
     shown = given.hooks[:SHEET_MAX]
-    pictures = _draw([hook.text for hook in shown], style_of(given), given.videos[0])
+    framing = ffmpeg.Framing(frame=given.frame, frame_fill=given.frame_fill)
+    pictures = _draw([hook.text for hook in shown], style_of(given), given.videos[0], framing)
     sources = [f"data:image/webp;base64,{base64.b64encode(picture).decode()}" for picture in pictures]
     return render_template(
         "tools/_sheet.html", sheet=list(zip(shown, sources, strict=True)), more=len(given.hooks) - len(shown)
@@ -83,15 +87,16 @@ def _given(account: Account) -> VariantsInput:
     return VariantsInput.read(forms.read(VariantsInput, request.form), reading(account, who.settings()))
 
 
-def _style(raw: dict[str, Any]) -> ffmpeg.HookStyle:
+def _checked(model: type[Part], raw: dict[str, Any]) -> Part:
+    """Those fields of the form that this model has."""
     try:
-        return ffmpeg.HookStyle(**{name: raw[name] for name in ffmpeg.HookStyle.model_fields if name in raw})
+        return model(**{name: raw[name] for name in model.model_fields if name in raw})
     except ValidationError as error:
         raise InvalidInput(sentences(error)) from None
 
 
-def _draw(texts: Sequence[str], style: ffmpeg.HookStyle, video: Asset | None) -> list[bytes]:
-    width, height = _size(video)
+def _draw(texts: Sequence[str], style: ffmpeg.HookStyle, video: Asset | None, framing: ffmpeg.Framing) -> list[bytes]:
+    width, height = _size(video, framing)
     with TemporaryDirectory(dir=_scratch()) as scratch:
         folder = Path(scratch)
         background = None
@@ -104,9 +109,10 @@ def _draw(texts: Sequence[str], style: ffmpeg.HookStyle, video: Asset | None) ->
         return [path.read_bytes() for path in drawn]
 
 
-def _size(video: Asset | None) -> tuple[int, int]:
-    """The video's proportions, its longer side as long as a preview's."""
-    width, height = (video.width or 9, video.height or 16) if video else (9, 16)
+def _size(video: Asset | None, framing: ffmpeg.Framing) -> tuple[int, int]:
+    """The proportions that the variant will have, its longer side as long as a preview's."""
+    source = (video.width or 720, video.height or 1280) if video else (720, 1280)
+    width, height = ffmpeg.target_size(*source, framing.frame)
     scale = FRAME_PIXELS / max(width, height)
     return max(2, round(width * scale)), max(2, round(height * scale))
 

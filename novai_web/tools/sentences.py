@@ -32,12 +32,14 @@ PLAIN = {
 }
 COLOUR = "Write a colour as # and six digits, such as #ffcc00."
 PATTERN = "This is not written as it should be: {pattern}"
+# Who sends a thousand wrong fields is not helped by a thousand sentences.
+SENTENCES_MAX = 100
 
 
 def sentences(error: ValidationError) -> dict[str, str]:
     """One sentence for each wrong field, by the field's name; `form` for what concerns the whole."""
     found: dict[str, str] = {}
-    for problem in error.errors(include_url=False, include_input=False):
+    for problem in error.errors(include_url=False, include_input=False)[:SENTENCES_MAX]:
         name = str(problem["loc"][0]) if problem["loc"] else "form"
         found.setdefault(name, _sentence(problem))
     return found

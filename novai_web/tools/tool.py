@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from novai_web.config import Settings
 from novai_web.errors import InvalidInput
@@ -28,6 +28,14 @@ class Input(BaseModel):
     """What a person fills in. Subclass it; fields become form fields and API fields alike."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_stored(cls, value: Any) -> Any:
+        """Postgres keeps every character but this one."""
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("Leave out control characters.")
+        return value
 
     @classmethod
     def read(cls, raw: Mapping[str, Any], reading: Reading) -> Self:

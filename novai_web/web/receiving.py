@@ -63,6 +63,22 @@ class ArrivingFile:
         return Finished(Path(self._file.name), self._hash.hexdigest(), self._size)
 
 
+class Body:
+    """The bytes of a request as the server hands them over; what it cannot make sense of is a sender who broke off.
+
+    Otherwise that would be an error of ours wherever the body is first looked at, even inside a rate limit.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stream.read(size)
+        except Exception as problem:  # each server has its own words for a garbled chunk
+            raise OSError("the body cannot be read") from problem
+
+
 class Request(flask.Request):
     """A request whose files, on the routes that take any, go to the disk of the store and not into memory."""
 
@@ -83,12 +99,13 @@ class Request(flask.Request):
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Before anything looks into a form, routes that take files may receive large ones; no other may."""
+    """Before anything looks into a form, routes that take files may receive large ones of people who signed in."""
     app.request_class = Request
 
     @app.before_request
     def let_files_in() -> None:
-        if _takes_files():
+        request.environ["wsgi.input"] = Body(request.environ["wsgi.input"])
+        if _takes_files() and who.signed_in():
             request.max_content_length = settings.upload_bytes_max + ENVELOPE_BYTES
 
 

@@ -10,6 +10,7 @@ from werkzeug.http import dump_options_header
 from zipstream import ZIP_STORED, ZipStream
 
 from novai_web import jobs
+from novai_web.db import transaction
 from novai_web.engines.store import Store
 from novai_web.errors import NotFound
 from novai_web.jobs import Batch, Delivered
@@ -35,6 +36,8 @@ class Entry:
 
 def batch(found: Batch) -> Response:
     """What a batch delivered, under the names of its template, with a CSV manifest of all it promised."""
+    with transaction():
+        jobs.batches.stay_for_download(found)
     outputs = jobs.outputs(batch_id=found.id)
     entries = [Entry(each.output.name, each.asset) for each in outputs if each.asset]
     if not entries:
@@ -64,8 +67,9 @@ def _bytes(archive: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _read(store: Store, asset: Asset) -> Iterator[bytes]:
+    """Opened when its turn comes: thousands of files open at once are more than a process may have."""
     assert asset.store_key is not None, "a delivered asset has a file"
-    return store.read(asset.store_key)
+    yield from store.read(asset.store_key)
 
 
 def _manifest(outputs: Sequence[Delivered]) -> bytes:

@@ -3,6 +3,7 @@ export function open(id) {
   const dialog = document.getElementById(id);
   if (!dialog || dialog.open) return;
   dialog.showModal();
+  dialog.querySelector(".dialog-head ~ * :is(textarea, input:not([type=hidden]))")?.focus();
   const body = dialog.querySelector('[hx-trigger~="queue:open"]');
   if (body) htmx.trigger(body, "queue:open");
 }

@@ -8,6 +8,14 @@ document.addEventListener("click", (event) => {
   closeAll(inside);
   if (inside && event.target.closest(".menu-list [data-opens], .menu-list a")) inside.open = false;
 });
+// A menu that asks for a name is ready to be typed into.
+document.addEventListener(
+  "toggle",
+  (event) => {
+    if (event.target.matches("details.menu[open]")) event.target.querySelector(".menu-list .input")?.focus();
+  },
+  true,
+);
 document.addEventListener("keydown", (event) => {
   const menu = event.target.closest?.("details.menu[open]");
   if (!menu) return;

@@ -80,11 +80,20 @@ function place(id) {
   document.dispatchEvent(new Event("live:hurry"));
 }
 
+const FILED = { video: "Videos", audio: "Audios", image: "Images" };
+
+/** The page of another kind that this file went to, if its type says so. */
+function elsewhere(file) {
+  const [kind] = file.type.split("/");
+  return kind === settings().kind ? undefined : FILED[kind];
+}
+
 function finish(item, file, answer) {
+  const page = elsewhere(file);
   if (answer.twin) mark(item, "done", "You had this already; nothing was stored twice.");
-  else mark(item, "done", `${bytes(file.size)} · done`);
+  else mark(item, "done", `${bytes(file.size)} · ${page ? `in ${page}` : "done"}`);
   item.bar.value = 100;
-  if (answer.asset) place(answer.asset);
+  if (answer.asset && !page) place(answer.asset);
 }
 
 function drop(item) {

@@ -14,6 +14,8 @@ from novai_web.tools.variants.form import Variant, VariantsInput, cells, names_o
 
 # Enough for the sharing inside a job to pay, few enough for a killed worker to repeat little.
 JOB_OUTPUTS_MAX = 12
+# One clip with one hook and hundreds of sounds is encoded again for every so many, so that all cores have work.
+SHARED_OUTPUTS_MAX = 48
 
 # Seen on two plain cores at 1080×1920; only for saying "about".
 ENCODED_SECONDS_PER_SECOND = 1.1
@@ -93,7 +95,7 @@ def _bytes(cell: Variant, given: VariantsInput) -> int:
 
 
 def _chunks(made: Sequence[Variant]) -> Iterator[list[Variant]]:
-    """By clip, then by hook, as many hooks together as a job may hold."""
+    """By clip, then by hook, as many hooks together as a job may hold; no job is empty or without end."""
 
     def same_encode(cell: Variant) -> tuple[int, int]:
         return cell.video.id, cell.hook.id if cell.hook else 0
@@ -106,6 +108,9 @@ def _chunks(made: Sequence[Variant]) -> Iterator[list[Variant]]:
             yield chunk
             chunk = []
         chunk += together
+        while len(chunk) > SHARED_OUTPUTS_MAX:
+            yield chunk[:SHARED_OUTPUTS_MAX]
+            chunk = chunk[SHARED_OUTPUTS_MAX:]
     yield chunk
 
 
@@ -181,7 +186,7 @@ def _ids(picked: Any) -> list[int]:
 
 
 def _title(given: VariantsInput) -> str:
-    first = Path(given.videos[0].name).stem
+    first = given.videos[0].name
     return first if len(given.videos) == 1 else f"{first} and {len(given.videos) - 1} more"
 
 

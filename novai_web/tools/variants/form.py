@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -124,8 +123,8 @@ def names_of(made: Sequence[Variant], template: str) -> list[str]:
     parts = [
         names.Parts(
             cell.n,
-            Path(cell.video.name).stem,
-            Path(cell.audio.name).stem if cell.audio else "",
+            cell.video.name,
+            cell.audio.name if cell.audio else "",
             cell.hook.text if cell.hook else "",
         )
         for cell in made
