@@ -427,3 +427,11 @@ def test_a_worker_that_lost_its_lease_takes_its_file_away_again(studio, monkeypa
     path.unlink()
     assert things.stored(studio.settings) == [session.scalar(text("SELECT store_key FROM assets"))]
     assert studio.ask(f"/batches/{batch.id}")["done"] == 1
+
+
+def test_the_card_of_a_job_shows_what_it_made(studio):
+    batch = studio.start(copies=2)
+    studio.work()
+    made = [each.asset.id for each in jobs.outputs(batch_id=batch.id) if each.asset]
+    page = studio.page("/jobs").text
+    assert len(made) == 2 and all(f'href="/assets/{asset_id}"' in page for asset_id in made)

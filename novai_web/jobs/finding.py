@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from novai_web import tools
 from novai_web.db import session
@@ -146,17 +147,29 @@ def changed_outputs(batch_id: int, since: datetime | None) -> list[Delivered]:
 
 
 def covers(batch_ids: Sequence[int], most: int) -> dict[int, list[Asset]]:
-    """The first few delivered assets of each batch, in one query."""
-    place = func.row_number().over(partition_by=Output.batch_id, order_by=Output.n).label("place")
-    ranked = (
-        select(Output.batch_id, Output.asset_id, place)
-        .where(Output.batch_id.in_(batch_ids), Output.asset_id.is_not(None))
-        .subquery()
-    )
+    """The first few delivered assets of each batch."""
+    return _first_assets(Output.batch_id, batch_ids, most)
+
+
+def results(job_ids: Sequence[int], most: int) -> dict[int, list[Asset]]:
+    """The first few delivered assets of each job."""
+    return _first_assets(Output.job_id, job_ids, most)
+
+
+def _first_assets(
+    owner: InstrumentedAttribute[int] | InstrumentedAttribute[int | None], ids: Sequence[int], most: int
+) -> dict[int, list[Asset]]:
+    """By owner, in one query."""
+    place = func.row_number().over(partition_by=owner, order_by=Output.n).label("place")
+    ranked = select(owner.label("owner"), Output.asset_id, place).where(owner.in_(ids), Output.asset_id.is_not(None))
+    first = ranked.subquery()
     rows = session.execute(
-        select(ranked.c.batch_id, Asset).join(Asset, Asset.id == ranked.c.asset_id).where(ranked.c.place <= most)
+        select(first.c.owner, Asset)
+        .join(Asset, (Asset.id == first.c.asset_id) & Asset.deleting_at.is_(None))
+        .where(first.c.place <= most)
+        .order_by(first.c.owner, first.c.place)
     )
     found: dict[int, list[Asset]] = {}
-    for batch_id, asset in rows:
-        found.setdefault(batch_id, []).append(asset)
+    for owner_id, asset in rows:
+        found.setdefault(owner_id, []).append(asset)
     return found

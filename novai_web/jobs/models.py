@@ -1,6 +1,6 @@
 """A job, the batch it belongs to, and the outputs it promised."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, false, func, text
@@ -134,6 +134,14 @@ class Job(Base):
     @property
     def held(self) -> int:
         return 0 if self.is_over else self.price
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """About how long it still takes, if it goes on as it did."""
+        if self.state != State.RUNNING or self.started_at is None or self.progress < 0.02:
+            return None
+        elapsed = (datetime.now(UTC) - self.started_at).total_seconds()
+        return max(0.0, elapsed * (1 - self.progress) / self.progress)
 
     @property
     def percent(self) -> int:

@@ -16,6 +16,7 @@ from novai_web.web import limits, who
 bp = Blueprint("jobs", __name__, url_prefix="/jobs")
 
 DRAWER = 12
+RESULTS = 6
 STATES = {"open": OPEN, "succeeded": ("succeeded",), "failed": ("failed",), "cancelled": ("cancelled",)}
 
 
@@ -31,7 +32,10 @@ def listed() -> ResponseReturnValue:
         "next_cursor": str(items[-1].id) if len(found) > finding.PAGE else None,
         "total": len(items),
     }
-    return render_template("jobs/list.html", page=page, query={"status": status if status in STATES else ""})
+    results = finding.results([job.id for job in items], RESULTS)
+    return render_template(
+        "jobs/list.html", page=page, results=results, query={"status": status if status in STATES else ""}
+    )
 
 
 @bp.get("/<int:job_id>")
@@ -56,7 +60,14 @@ def cards() -> ResponseReturnValue:
     version = _version(found, active)
     if request.headers.get("HX-PTag") == version:
         return Response(status=304)
-    answer = make_response(render_template("jobs/_cards.html", jobs=found, queue_count=active))
+    answer = make_response(
+        render_template(
+            "jobs/_cards.html",
+            jobs=found,
+            results=finding.results([job.id for job in found], RESULTS),
+            queue_count=active,
+        )
+    )
     answer.headers["HX-PTag"] = version
     return answer
 
