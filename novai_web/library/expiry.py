@@ -17,13 +17,21 @@ AT_ONCE = 100
 
 
 def mark(settings: Settings) -> int:
-    """Mark what has expired and what has been in the trash for too long. From then on nobody sees it."""
-    done = session.execute(
-        update(Asset)
+    """Mark what has expired and what has been in the trash for too long. From then on nobody sees it.
+
+    What somebody is keeping or restoring at this moment is passed over, and looked at again next time.
+    """
+    due = (
+        select(Asset.id)
         .where(
             Asset.deleting_at.is_(None),
             or_(Asset.expires_at <= now(), Asset.trashed_at <= now() - timedelta(days=settings.trash_days)),
         )
+        .with_for_update(skip_locked=True)
+    )
+    done = session.execute(
+        update(Asset)
+        .where(Asset.id.in_(due))
         .values(deleting_at=now())
         .execution_options(synchronize_session=False)
     )
