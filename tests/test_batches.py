@@ -251,7 +251,7 @@ def test_what_was_delivered_before_a_cancel_stays_and_is_all_that_is_paid(studio
     job = studio.ask(f"/jobs/{lease.job_id}")
     assert (job["status"], job["outputs_delivered"], job["credits_charged"]) == (state, 1, credits)
     found = studio.ask(f"/batches/{batch.id}")
-    assert (found["done"], found["failed"], found["zip_url"] is not None) == (1, 3, True)
+    assert (found["done"], found["failed"], found["cancelled"], found["zip_url"] is not None) == (1, 0, 3, True)
 
 
 def test_a_job_that_delivered_everything_before_the_cancel_was_heard_has_succeeded(studio):
@@ -435,3 +435,17 @@ def test_the_card_of_a_job_shows_what_it_made(studio):
     made = [each.asset.id for each in jobs.outputs(batch_id=batch.id) if each.asset]
     page = studio.page("/jobs").text
     assert len(made) == 2 and all(f'href="/assets/{asset_id}"' in page for asset_id in made)
+
+
+def test_a_batch_that_is_over_leads_back_to_its_form(studio):
+    batch = studio.start(copies=2, per_job=2, lost=[0, 1])
+    studio.work()
+    assert f"/tools/echo?batch={batch.id}" in studio.page(f"/batches/{batch.id}").text
+    form = studio.page(f"/tools/echo?batch={batch.id}").text
+    assert 'name="copies"' in form and 'value="2"' in form
+
+
+def test_another_batch_fills_nobodys_form(studio, client, bob, sign_in):
+    batch = studio.start(copies=2)
+    sign_in(client, bob)
+    assert client.get(f"/tools/echo?batch={batch.id}").status_code == 404

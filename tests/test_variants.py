@@ -256,3 +256,31 @@ def test_the_live_frame_has_the_shape_that_was_chosen(studio, alice, sign_in, fr
     assert answer.status_code == 200, answer.text
     with Image.open(io.BytesIO(answer.data)) as picture:
         assert picture.width / picture.height == pytest.approx(wide / high, abs=0.02)
+
+
+def test_a_hook_that_would_appear_after_its_clip_has_ended_is_refused_by_the_quote_already(studio):
+    given = {"videos": studio.upload("quiet"), "hooks": studio.hooks("Late"), "hook_start_seconds": 99}
+    for action in ("quote", "jobs"):
+        answer = studio.client.post(f"/api/v1/tools/variants/{action}", json=given, headers=studio.who)
+        assert answer.status_code == 422 and answer.json["errors"][0]["field"] == "hook_start_seconds"
+        assert "quiet" in answer.json["errors"][0]["message"]
+
+
+def test_the_table_of_variants_says_the_names_that_the_zip_will_have(studio, client, alice, sign_in):
+    videos, hooks = studio.upload("quiet"), studio.hooks("One", "Two", "Three")
+    sign_in(client, alice)
+    form = {"videos": videos, "hooks": hooks, "mix": "every", "name_template": "{n} {hook}", "frame": "source"}
+    out = f"{videos[0]}-0-{hooks[0]}"
+    page = client.post("/tools/variants/cells", data=form | {"without": out}).text
+    _, results = studio.make(**(form | {"without": [out]}))
+    assert [each["name"] for each in results] == ["1 Two.mp4", "2 Three.mp4"]
+    assert all(each["name"] in page for each in results)
+
+
+@pytest.mark.parametrize("fill", ["crop", "blur"])
+def test_the_contact_sheet_shows_what_becomes_of_another_shape(studio, client, alice, sign_in, fill):
+    videos, hooks = studio.upload("quiet"), studio.hooks("One")
+    sign_in(client, alice)
+    form = {"videos": videos, "hooks": hooks, "frame": "16:9", "frame_fill": fill}
+    answer = client.post("/tools/variants/sheet", data=form)
+    assert answer.status_code == 200 and "data:image/webp;base64," in answer.text

@@ -6,7 +6,7 @@ built CONCURRENTLY in a migration of their own.
 
 Revision: 0001
 Revises:
-Made: 2026-11-21 12:04:08.625933
+Made: 2026-11-21 12:15:39.957755
 """
 
 import sqlalchemy as sa
@@ -416,7 +416,9 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("asset_id", sa.BigInteger(), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("state IN ('pending', 'done', 'failed', 'expired')", name=op.f("ck_outputs_state")),
+        sa.CheckConstraint(
+            "state IN ('pending', 'done', 'failed', 'cancelled', 'expired')", name=op.f("ck_outputs_state")
+        ),
         sa.ForeignKeyConstraint(["asset_id"], ["assets.id"], name=op.f("fk_outputs_asset_id"), ondelete="SET NULL"),
         sa.ForeignKeyConstraint(["batch_id"], ["batches.id"], name=op.f("fk_outputs_batch_id")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_outputs_job_id")),

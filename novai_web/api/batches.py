@@ -27,6 +27,7 @@ class BatchOut(Shape):
     total: int
     done: int
     failed: int
+    cancelled: int
     expired: int
     progress: float
     credits_held: int
@@ -50,6 +51,7 @@ class BatchOut(Shape):
             total=found.total,
             done=found.done,
             failed=found.failed,
+            cancelled=found.cancelled,
             expired=found.expired,
             progress=round(found.progress, 4),
             credits_held=found.held,

@@ -25,11 +25,11 @@ class Summary:
     batch: Batch
     done: int
     failed: int
+    cancelled: int
     expired: int
     pending: int
     open_jobs: int
     running_jobs: int
-    cancelled_jobs: int
     cancelling_jobs: int
     retrying_jobs: int
     started: float
@@ -55,8 +55,8 @@ class Summary:
         if self.is_expired:
             return "expired"
         if self.done:
-            return "partly" if self.failed else State.SUCCEEDED
-        return State.CANCELLED if self.cancelled_jobs else State.FAILED
+            return "partly" if self.missing else State.SUCCEEDED
+        return State.FAILED if self.failed else State.CANCELLED
 
     @property
     def progress(self) -> float:
@@ -70,8 +70,17 @@ class Summary:
         return int(self.progress * 100)
 
     @property
+    def missing(self) -> int:
+        """What was promised and did not come, for whatever reason."""
+        return self.failed + self.cancelled
+
+    @property
     def can_retry(self) -> bool:
-        return self.failed > 0
+        return self.missing > 0
+
+    @property
+    def can_cancel(self) -> bool:
+        return not self.is_over and self.status != "cancelling"
 
     @property
     def can_keep(self) -> bool:
@@ -115,11 +124,11 @@ def summaries(batches: Sequence[Batch]) -> list[Summary]:
                 batch=batch,
                 done=out.done if out else 0,
                 failed=out.failed if out else 0,
+                cancelled=out.cancelled if out else 0,
                 expired=out.expired if out else 0,
                 pending=out.pending if out else 0,
                 open_jobs=job.open,
                 running_jobs=job.running,
-                cancelled_jobs=job.cancelled,
                 cancelling_jobs=job.cancelling,
                 retrying_jobs=job.retrying,
                 started=float(job.started or 0),
@@ -143,7 +152,7 @@ def _counted_outputs(ids: Sequence[int]) -> Select[Any]:
     return (
         select(
             Output.batch_id,
-            *(counted(state) for state in ("done", "failed", "expired", "pending")),
+            *(counted(state) for state in ("done", "failed", "cancelled", "expired", "pending")),
             func.min(Asset.expires_at).label("expires_at"),
         )
         .outerjoin(Asset, Asset.id == Output.asset_id)
@@ -161,7 +170,6 @@ def _counted_jobs(ids: Sequence[int]) -> Select[Any]:
             Job.batch_id,
             func.count().filter(is_open).label("open"),
             func.count().filter(Job.state == State.RUNNING).label("running"),
-            func.count().filter((Job.state == State.CANCELLED) & ~Job.is_retried).label("cancelled"),
             func.count().filter(is_open & Job.cancel_requested_at.is_not(None)).label("cancelling"),
             func.count().filter(is_open & Job.retry_of_id.is_not(None)).label("retrying"),
             func.sum(share).label("started"),

@@ -48,14 +48,14 @@ def retry(account: Account, job: Job, settings: Settings) -> Job:
 
 
 def retry_batch(account: Account, batch: Batch, settings: Settings) -> Sequence[Job]:
-    """Try again whatever of this batch failed. Raises Conflict if nothing did."""
+    """Try again whatever of this batch failed or was cancelled. Raises Conflict if nothing was."""
     missing = session.scalars(
         select(Job)
         .where(Job.batch_id == batch.id, Job.state.in_(OVER), Job.delivered < Job.promised, ~Job.is_retried)
         .order_by(Job.id)
     ).all()
     if not missing:
-        raise Conflict("Nothing in this batch failed.")
+        raise Conflict("There is nothing left to try again in this batch.")
     return _retry(account, missing, settings)
 
 
@@ -99,7 +99,7 @@ def _again(job: Job) -> tuple[Job, bool]:
     session.flush()
     session.execute(
         update(Output)
-        .where(Output.job_id == job.id, Output.state == "failed")
+        .where(Output.job_id == job.id, Output.state.in_(("failed", "cancelled")))
         .values(job_id=fresh.id, state="pending", error=None)
         .execution_options(synchronize_session=False)
     )

@@ -32,6 +32,7 @@ def end(job_id: int, ending: Ending, lease: Lease | None = None) -> None:
         return
     if lease and (locked.lease_token != lease.token or locked.state != State.RUNNING):
         raise StaleLease
+    asked_to_stop = ending.state == State.CANCELLED
     ending = _weigh(locked, ending)
     locked.state, locked.error, locked.error_code = ending.state, ending.error, ending.code
     locked.ended_at = locked.heard_at = session.scalar(select(now()))
@@ -39,7 +40,7 @@ def end(job_id: int, ending: Ending, lease: Lease | None = None) -> None:
     if ending.state == State.SUCCEEDED:
         locked.progress = 1.0
     session.flush()
-    _close_outputs(locked, ending)
+    _close_outputs(locked, "cancelled" if asked_to_stop else "failed", ending.error)
     owed = _owed(locked) if ending.state == State.SUCCEEDED else 0
     locked.charged = credits.settle(locked.id, owed)
     if ending.state != State.SUCCEEDED and locked.tool.gave_up:
@@ -69,12 +70,12 @@ def _first_reason(job: Job) -> str | None:
     )
 
 
-def _close_outputs(job: Job, ending: Ending) -> None:
-    reason = ending.error or ("Cancelled." if ending.state == State.CANCELLED else None)
+def _close_outputs(job: Job, state: str, reason: str | None) -> None:
+    """What is still pending will not come from this job."""
     session.execute(
         update(Output)
         .where(Output.job_id == job.id, Output.state == "pending")
-        .values(state="failed", error=func.coalesce(Output.error, reason))
+        .values(state=state, error=func.coalesce(Output.error, reason))
         .execution_options(synchronize_session=False)
     )
 

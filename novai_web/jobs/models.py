@@ -163,7 +163,7 @@ class Output(Base):
 
     __tablename__ = "outputs"
     __table_args__ = (
-        CheckConstraint("state IN ('pending', 'done', 'failed', 'expired')", name="state"),
+        CheckConstraint("state IN ('pending', 'done', 'failed', 'cancelled', 'expired')", name="state"),
         Index("uq_outputs_batch_n", "batch_id", "n", unique=True),
         Index("uq_outputs_job_n", "job_id", "n", unique=True),
         Index("ix_outputs_changes", "batch_id", "changed_at"),

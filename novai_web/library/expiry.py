@@ -30,10 +30,7 @@ def mark(settings: Settings) -> int:
         .with_for_update(skip_locked=True)
     )
     done = session.execute(
-        update(Asset)
-        .where(Asset.id.in_(due))
-        .values(deleting_at=now())
-        .execution_options(synchronize_session=False)
+        update(Asset).where(Asset.id.in_(due)).values(deleting_at=now()).execution_options(synchronize_session=False)
     )
     session.execute(
         delete(Hook)

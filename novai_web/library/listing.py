@@ -42,6 +42,7 @@ class Filter:
     type: str = ""
     tag: str = ""
     tool: str = ""
+    without_type: str = ""
     since: date | None = None
     until: date | None = None
 
@@ -52,6 +53,8 @@ class Filter:
         query = query.where(_still_here() if asked_for_outputs else Asset.expires_at.is_(None))
         if self.type:
             query = query.where(Asset.type == words.plain(self.type))
+        if self.without_type:
+            query = query.where(Asset.type != self.without_type)
         if self.kind:
             query = query.where(Asset.kind == self.kind)
         if self.collection_id:

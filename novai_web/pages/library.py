@@ -1,6 +1,7 @@
 """The pages of videos, audios and images: lists, one of them, what can be done to many, and plain uploads."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
@@ -76,15 +77,17 @@ def tiles() -> ResponseReturnValue:
 @bp.get("/library/picker")
 def picker() -> ResponseReturnValue:
     library, asked = Library(who.account().id), request.args
-    query = {name: asked.get(name, "") for name in ("kind", "q", "collection", "category")}
+    query = {name: asked.get(name, "") for name in ("kind", "q", "collection", "category", "type")}
     if query["kind"] == "hook":
         wanted = hooks.Filter(query["q"], query["category"] or None)
-        found: Any = hooks.listed(library, wanted, cursor=asked.get("cursor"))
+        found: Any = hooks.listed(library, wanted, "oldest", asked.get("cursor"))
         shelves: Any = []
         categories: Any = hooks.categories(library)
     else:
         kind = selection.kind_of(query["kind"])
-        found = listing.listed(library, selection.filter_of(kind, asked), cursor=asked.get("cursor"))
+        # Variants are rarely what variants are made of: they are shown when they are asked for.
+        wanted_here = replace(selection.filter_of(kind, asked), without_type="" if query["type"] else "variant")
+        found = listing.listed(library, wanted_here, cursor=asked.get("cursor"))
         shelves, categories = collections.listed(library, kind), []
     return render_template(
         "library/_picker.html",

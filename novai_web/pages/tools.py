@@ -15,7 +15,7 @@ from novai_web.errors import InvalidInput, NovaiError
 from novai_web.jobs import Submitted, finding
 from novai_web.library import presets
 from novai_web.library.assets import Library
-from novai_web.pages import forms, picked
+from novai_web.pages import answers, forms, picked
 from novai_web.tools import Tool
 from novai_web.web import who
 
@@ -29,6 +29,8 @@ def show(slug: str) -> ResponseReturnValue:
     tool = tools.offered(slug, who.settings())
     account = who.account()
     given = picked.from_query(tool.input, account, request.args)
+    if (batch_id := answers.number("batch")) is not None:
+        given = jobs.find_batch(account.id, batch_id).input | given
     return _page(tool, account, given)
 
 
@@ -43,6 +45,7 @@ def quote(slug: str) -> ResponseReturnValue:
     counts = picked.counts(tool.input, request.form)
     affordable = found.credits <= credits.balance(account, who.settings()).available
     shown = asdict(found) | counts | {"is_affordable": affordable}
+    shown["kept_hours"] = who.settings().batch_hours if tool.split else None
     return render_template("tools/_quote.html", tool=tool, quote=shown, errors={})
 
 

@@ -1,7 +1,8 @@
 """What the variant builder shows while it is filled in: the live frame, the contact sheet, the cells."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from novai_web.library.models import Asset
 from novai_web.pages import answers, forms
 from novai_web.tools.sentences import sentences
 from novai_web.tools.variants import style_of
-from novai_web.tools.variants.form import VariantsInput, all_cells, names_of
+from novai_web.tools.variants.form import Variant, VariantsInput, all_cells, names_of
 from novai_web.web import who
 
 bp = Blueprint("variants", __name__, url_prefix="/tools/variants")
@@ -67,7 +68,7 @@ def cells() -> ResponseReturnValue:
     everything = all_cells(given, who.settings())
     out = set(given.without)
     shown = everything[:CELLS_MAX]
-    called = names_of(shown, given.name_template)
+    called = _names(shown, out, given.name_template)
     rows = [
         {
             "n": cell.n,
@@ -75,12 +76,19 @@ def cells() -> ResponseReturnValue:
             "video": cell.video,
             "audio": cell.audio,
             "hook": cell.hook,
-            "name": name,
+            "name": called.get(cell.key, ""),
             "is_out": cell.key in out,
         }
-        for cell, name in zip(shown, called, strict=True)
+        for cell in shown
     ]
     return render_template("tools/_cells.html", cells=rows, more=len(everything) - len(shown))
+
+
+def _names(shown: Sequence[Variant], out: Collection[str], template: str) -> dict[str, str]:
+    """What each file will be called, by cell: what is crossed out has no name and no number."""
+    made = [cell for cell in shown if cell.key not in out]
+    numbered = [replace(cell, n=n) for n, cell in enumerate(made)]
+    return {cell.key: name for cell, name in zip(made, names_of(numbered, template), strict=True)}
 
 
 def _given(account: Account) -> VariantsInput:
@@ -104,7 +112,7 @@ def _draw(texts: Sequence[str], style: ffmpeg.HookStyle, video: Asset | None, fr
             background = folder / f"poster{Path(video.previews['poster']).suffix}"
             who.store().fetch(video.previews["poster"], background)
         drawn = ffmpeg.contact_sheet(
-            list(texts), style, width, height, folder, ffmpeg.Limits.of(who.settings()), background
+            list(texts), style, width, height, folder, ffmpeg.Limits.of(who.settings()), background, framing.frame_fill
         )
         return [path.read_bytes() for path in drawn]
 

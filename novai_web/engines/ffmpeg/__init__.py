@@ -10,7 +10,7 @@ from novai_web.engines.ffmpeg import child
 from novai_web.engines.ffmpeg.media import Checked, Limits, Media
 from novai_web.engines.ffmpeg.planning import Plan, Variant, make_plan, target_size
 from novai_web.engines.ffmpeg.rendering import render
-from novai_web.engines.ffmpeg.settings import Framing, RenderSettings, Sound
+from novai_web.engines.ffmpeg.settings import Fill, Framing, RenderSettings, Sound
 from novai_web.engines.ffmpeg.style import HookStyle
 from novai_web.errors import UnusableMedia
 
@@ -110,10 +110,12 @@ def contact_sheet(
     folder: Path,
     limits: Limits,
     background: Path | None = None,
+    fill: Fill = "crop",
 ) -> list[Path]:
     """One small picture a hook, in order, of a frame of width × height, drawn as the render would draw it.
 
-    `background` is a picture or a video, whose poster is taken; without one the frame is grey.
+    `background` is a picture or a video, whose poster is taken; without one the frame is grey. `fill` says what
+    becomes of one that has another shape.
     Raises UnusableMedia for a text that cannot be drawn.
     """
     answer = child.ask(
@@ -123,6 +125,7 @@ def contact_sheet(
         texts=list(texts),
         style=style.model_dump(mode="json"),
         size=[width, height],
+        fill=fill,
         folder=str(folder.absolute()),
         background=str(background.absolute()) if background else None,
     )

@@ -31,7 +31,11 @@ class HookStyle(BaseModel):
         7, ge=2, le=25, title="Size", description="Percent of the shorter side; shrinks when a long text would not fit."
     )
     hook_max_lines: int = Field(
-        5, ge=1, le=20, title="Lines at most", description="A text that needs more is drawn smaller."
+        5,
+        ge=1,
+        le=20,
+        title="Lines at most",
+        description="A longer text is drawn smaller; only a very long one takes more lines.",
     )
     hook_color: Colour = Field("#ffffff", title="Colour", description="Of the letters.")
     hook_outline_color: Colour = Field("#000000", title="Outline colour", description="Of the line around the letters.")

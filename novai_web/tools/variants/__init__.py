@@ -165,7 +165,7 @@ def _made(
     return Made(
         kind="video",
         type="variant",
-        name=name,
+        name=Path(name).stem,
         mime="video/mp4",
         sha256=checked.sha256,
         media=checked.media.to_json(),

@@ -115,7 +115,21 @@ def cells(given: VariantsInput, settings: Settings) -> list[Variant]:
     chosen = [cell for cell in all_cells(given, settings) if cell.key not in crossed_out]
     if not chosen:
         raise InvalidInput({"without": "Every variant is crossed out. Tick at least one."})
+    _check_start(given, chosen)
     return [Variant(n, cell.video, cell.audio, cell.hook) for n, cell in enumerate(chosen)]
+
+
+def _check_start(given: VariantsInput, chosen: Sequence[Variant]) -> None:
+    """Raise InvalidInput when a hook would appear after its clip has ended."""
+    for cell in chosen:
+        ends = cell.video.duration_seconds or 0.0
+        if cell.hook and given.hook_start_seconds >= ends:
+            raise InvalidInput(
+                {
+                    "hook_start_seconds": f"“{cell.video.name}” ends at {ends:.1f} s, before its hook would appear. "
+                    "Let hooks appear earlier, or take that clip out."
+                }
+            )
 
 
 def names_of(made: Sequence[Variant], template: str) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
 
 from novai_web.engines.ffmpeg.inside import previews, probe, text
 from novai_web.engines.ffmpeg.media import Limits
@@ -12,14 +12,17 @@ from novai_web.engines.ffmpeg.style import HookStyle
 
 SIDE = 480
 GROUND = "#6b7280"
+BLUR_SHARE = 40  # the blur is so small a part of the longer side
 
 
 def answer(request: dict[str, Any], limits: Limits, say: Callable[..., None]) -> None:
-    """`texts`, `style`, `size`, `folder`, `background` → the paths of the pictures, in the order of the texts."""
+    """`texts`, `style`, `size`, `fill`, `folder`, `background` → paths of pictures, in the order of the texts."""
     size = _small(*request["size"])
-    ground = (
-        _ground(Path(request["background"]), size, limits) if request["background"] else Image.new("RGB", size, GROUND)
-    )
+    ground = Image.new("RGB", size, GROUND)
+    if request["background"]:
+        path = Path(request["background"])
+        still = previews.still(path, probe.examine(path, limits), limits, max(size) * 2).convert("RGB")
+        ground = _blurred(still, size) if request["fill"] == "blur" else _covering(still, size)
     style = HookStyle(**request["style"])
     paths = []
     for number, hook in enumerate(request["texts"]):
@@ -39,10 +42,14 @@ def _small(width: int, height: int) -> tuple[int, int]:
     return max(2, round(width * scale)), max(2, round(height * scale))
 
 
-def _ground(path: Path, size: tuple[int, int], limits: Limits) -> Image.Image:
-    """Cropped to cover, as a video fitted to another shape would be."""
-    picture = previews.still(path, probe.examine(path, limits), limits, max(size) * 2)
-    scale = max(size[0] / picture.width, size[1] / picture.height)
-    picture = picture.resize((max(size[0], round(picture.width * scale)), max(size[1], round(picture.height * scale))))
-    left, top = (picture.width - size[0]) // 2, (picture.height - size[1]) // 2
-    return picture.crop((left, top, left + size[0], top + size[1])).convert("RGB")
+def _covering(still: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Cropped, as a video is that is fitted to another shape."""
+    return ImageOps.fit(still, size)
+
+
+def _blurred(still: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """All of it, over a blurred copy of itself."""
+    ground = _covering(still, size).filter(ImageFilter.GaussianBlur(max(size) / BLUR_SHARE))
+    whole = ImageOps.contain(still, size)
+    ground.paste(whole, ((size[0] - whole.width) // 2, (size[1] - whole.height) // 2))
+    return ground
