@@ -17,10 +17,11 @@ from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from werkzeug.test import TestResponse
 
-from novai_web import accounts, credits, db, queue
+from novai_web import accounts, credits, db, jobs, queue
 from novai_web.accounts import Account, passwords
 from novai_web.config import Settings
 from novai_web.embedded.servers import Addresses, running
+from novai_web.engines.store import open_store
 from novai_web.web import limits
 
 ROOT = Path(__file__).parents[1]
@@ -203,6 +204,28 @@ def bearer(settings: Settings) -> Callable[[Account], dict[str, str]]:
             return {"Authorization": f"Bearer {accounts.issue(account, settings).access}"}
 
     return bearer
+
+
+@pytest.fixture
+def as_alice(alice: Account, bearer: Callable[[Account], dict[str, str]]) -> dict[str, str]:
+    return bearer(alice)
+
+
+@pytest.fixture
+def as_bob(bob: Account, bearer: Callable[[Account], dict[str, str]]) -> dict[str, str]:
+    return bearer(bob)
+
+
+@pytest.fixture
+def work(app: Flask, settings: Settings) -> Callable[[], None]:
+    """`work()`: do what the workers of both queues would, until nothing is due."""
+
+    def until_idle() -> None:
+        store = open_store(settings)
+        while jobs.run_slice("io", store, settings) or jobs.run_slice("cpu", store, settings):
+            pass
+
+    return until_idle
 
 
 PASSWORD = "correct horse battery"

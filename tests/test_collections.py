@@ -7,11 +7,6 @@ from novai_web.library.assets import Library
 from tests import things
 
 
-@pytest.fixture
-def as_alice(alice, bearer) -> dict[str, str]:
-    return bearer(alice)
-
-
 def add(client, who, name="Summer", kind="video"):
     return client.post("/api/v1/collections", json={"name": name, "kind": kind}, headers=who)
 

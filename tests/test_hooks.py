@@ -15,11 +15,6 @@ from novai_web.library.assets import Library
 
 
 @pytest.fixture
-def as_alice(alice, bearer) -> dict[str, str]:
-    return bearer(alice)
-
-
-@pytest.fixture
 def alices(alice) -> Library:
     return Library(alice.id)
 

@@ -3,37 +3,12 @@
 import csv
 import io
 import zipfile
-from collections.abc import Callable
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from novai_web import jobs
-from novai_web.config import Settings
 from novai_web.db import session
-from novai_web.engines.store import open_store
-
-
-@pytest.fixture
-def work(app, settings: Settings) -> Callable[[], None]:
-    """Do what the workers would."""
-
-    def until_idle() -> None:
-        while jobs.run_slice("io", open_store(settings), settings):
-            pass
-
-    return until_idle
-
-
-@pytest.fixture
-def as_alice(alice, bearer) -> dict[str, str]:
-    return bearer(alice)
-
-
-@pytest.fixture
-def as_bob(bob, bearer) -> dict[str, str]:
-    return bearer(bob)
 
 
 def start(client: FlaskClient, who: dict[str, str], **given: object) -> dict:

@@ -15,11 +15,6 @@ from tests import things
 SHA = hashlib.sha256
 
 
-@pytest.fixture
-def as_alice(alice, bearer) -> dict[str, str]:
-    return bearer(alice)
-
-
 def post(
     client: FlaskClient, who: dict[str, str], where: str, content: bytes, filename: str = "a.bin", **fields: str
 ) -> TestResponse:

@@ -16,11 +16,6 @@ def asset(alice, settings):
     return things.put(alice, settings, CONTENT, name="Clip", previews={"thumb": 1})
 
 
-@pytest.fixture
-def as_alice(alice, bearer) -> dict[str, str]:
-    return bearer(alice)
-
-
 def get(client, who, asset, part="original", query="", **headers):
     return client.get(f"/media/{asset.id}/{part}{query}", headers={**who, **headers})
 

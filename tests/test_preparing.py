@@ -17,11 +17,6 @@ from tests import media, things
 
 
 @pytest.fixture
-def as_alice(alice, bearer) -> dict[str, str]:
-    return bearer(alice)
-
-
-@pytest.fixture
 def prepare(app, settings):
     """Do what the workers would."""
 

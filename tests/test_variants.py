@@ -12,8 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
-from novai_web import credits, jobs
-from novai_web.config import Settings
+from novai_web import credits
 from novai_web.db import session
 from novai_web.engines.store import open_store
 from tests import media
@@ -29,23 +28,6 @@ def clips(tmp_path_factory) -> dict[str, Path]:
         "song": media.audio(folder / "song.mp3"),
         "beat": media.audio(folder / "beat.wav", frequency=440),
     }
-
-
-@pytest.fixture
-def work(app, settings: Settings) -> Callable[[], None]:
-    """Do what the workers would."""
-
-    def until_idle() -> None:
-        store = open_store(settings)
-        while jobs.run_slice("io", store, settings) or jobs.run_slice("cpu", store, settings):
-            pass
-
-    return until_idle
-
-
-@pytest.fixture
-def as_alice(alice, bearer) -> dict[str, str]:
-    return bearer(alice)
 
 
 @pytest.fixture
