@@ -449,3 +449,14 @@ def test_another_batch_fills_nobodys_form(studio, client, bob, sign_in):
     batch = studio.start(copies=2)
     sign_in(client, bob)
     assert client.get(f"/tools/echo?batch={batch.id}").status_code == 404
+
+
+def test_what_was_cancelled_is_called_so_and_can_be_made_after_all(studio):
+    batch = studio.start(copies=3, per_job=3)
+    studio.press(f"/batches/{batch.id}/cancellation")
+    page = studio.page(f"/batches/{batch.id}?state=cancelled").text
+    assert "3 cancelled" in page and "failed" not in page.split('id="main"')[-1].split("3 cancelled")[0]
+    assert "Make the other 3" in page and page.count('data-state="cancelled"') == 3
+    studio.press(f"/batches/{batch.id}/retry")
+    studio.work()
+    assert studio.ask(f"/batches/{batch.id}")["done"] == 3

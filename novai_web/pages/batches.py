@@ -18,7 +18,7 @@ bp = Blueprint("batches", __name__, url_prefix="/batches")
 
 GRID = 120
 COVERS = 4
-STATES = ("pending", "done", "failed", "expired")
+STATES = ("done", "failed", "cancelled", "pending", "expired")
 
 
 @bp.get("", endpoint="list")
