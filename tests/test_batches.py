@@ -460,3 +460,12 @@ def test_what_was_cancelled_is_called_so_and_can_be_made_after_all(studio):
     studio.press(f"/batches/{batch.id}/retry")
     studio.work()
     assert studio.ask(f"/batches/{batch.id}")["done"] == 3
+
+
+def test_what_was_thrown_away_is_not_in_the_zip(studio):
+    batch = studio.start(copies=3)
+    studio.work()
+    thrown = jobs.outputs(batch_id=batch.id)[1].asset.id
+    studio.change(f"UPDATE assets SET trashed_at = now() WHERE id = {thrown}")
+    archive = zipfile.ZipFile(io.BytesIO(studio.page(f"/batches/{batch.id}/zip").data))
+    assert sorted(archive.namelist()) == ["echo 1.wav", "echo 3.wav", "manifest.csv"]

@@ -39,7 +39,7 @@ def batch(found: Batch) -> Response:
     with transaction():
         jobs.batches.stay_for_download(found)
     outputs = jobs.outputs(batch_id=found.id)
-    entries = [Entry(each.output.name, each.asset) for each in outputs if each.asset]
+    entries = [Entry(each.output.name, each.asset) for each in outputs if each.asset and each.asset.trashed_at is None]
     if not entries:
         raise NotFound("This batch has no files: nothing was made yet, or it has expired. It can be rebuilt.")
     return answer(f"{file_name(found.title)}.zip", entries, {MANIFEST: _manifest(outputs)})
