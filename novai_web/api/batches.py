@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from flask import Response, request, url_for
+from flask import Response, url_for
 from pydantic import Field
 
 from novai_web import jobs
 from novai_web.accounts import Account
-from novai_web.api.door import Door, Shape
+from novai_web.api.door import Door, Shape, idempotency_key
 from novai_web.jobs import Batch, Delivered, Summary, batches
 from novai_web.web import who, zipping
 from novai_web.web.paths import ID_MAX
@@ -175,10 +175,8 @@ def retry(account: Account, batch_id: int) -> BatchOut:
 @door.post("/batches/<int:batch_id>/rebuild", gives=RebuiltOut, status=202)
 def rebuild(account: Account, batch_id: int) -> RebuiltOut:
     """The same input once more, as a new batch."""
-    key = request.headers.get("Idempotency-Key")
-    made = batches.rebuild(
-        account, jobs.find_batch(account.id, batch_id), who.settings(), key=f"api:{key}" if key else None
-    )
+    batch = jobs.find_batch(account.id, batch_id)
+    made = batches.rebuild(account, batch, who.settings(), key=idempotency_key())
     assert made.batch is not None, "a rebuilt batch is a batch"
     return RebuiltOut(batch=_summary(made.batch))
 

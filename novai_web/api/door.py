@@ -160,6 +160,12 @@ def _json() -> Any:
     return body
 
 
+def idempotency_key() -> str | None:
+    """What the client sent, in a space of its own: a client's keys and our forms' keys never meet."""
+    key = request.headers.get("Idempotency-Key")
+    return f"api:{key}" if key else None
+
+
 def read(shape: type[BaseModel], raw: Any) -> BaseModel:
     """`raw` as a `shape`. Raises InvalidInput with a sentence for each wrong field."""
     try:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from flask import request, url_for
+from flask import url_for
 
 from novai_web import jobs, tools
 from novai_web.accounts import Account
 from novai_web.api import batches, shapes
-from novai_web.api.door import Door, Shape
+from novai_web.api.door import Door, Shape, idempotency_key
 from novai_web.jobs import Job, Submitted
 from novai_web.tools.tool import Tool
 from novai_web.web import limits, who
@@ -97,13 +97,7 @@ def quote(account: Account, slug: str, given: shapes.Anything) -> QuoteOut:
 @door.post("/tools/<slug>/jobs", takes=shapes.Anything, gives=SubmittedOut, status=202)
 def run(account: Account, slug: str, given: shapes.Anything) -> SubmittedOut:
     """Start it: jobs, their holds and their bells, or nothing at all. Send an `Idempotency-Key` to be sure."""
-    key = request.headers.get("Idempotency-Key")
-    return SubmittedOut.of(jobs.submit(account, _offered(slug), given.root, who.settings(), key=_own(key)))
-
-
-def _own(key: str | None) -> str | None:
-    """A client's keys and our forms' keys never meet."""
-    return f"api:{key}" if key else None
+    return SubmittedOut.of(jobs.submit(account, _offered(slug), given.root, who.settings(), key=idempotency_key()))
 
 
 def _offered(slug: str) -> Tool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, select, update
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select, update
 from novai_web.accounts import Account
 from novai_web.config import Settings
 from novai_web.db import now, session
-from novai_web.jobs.models import OPEN, Batch, Job, Output, State
+from novai_web.jobs.models import OPEN, Batch, Job, Output, State, remaining_seconds
 from novai_web.jobs.submitting import Submitted, submit
 from novai_web.library.models import Asset
 
@@ -105,10 +105,9 @@ class Summary:
     @property
     def remaining_seconds(self) -> float | None:
         """About how long it still takes, if it goes on as it did. What is tried again tells nothing about that."""
-        if self.is_over or self.retrying_jobs or self.started_at is None or self.progress < 0.02:
+        if self.is_over or self.retrying_jobs:
             return None
-        elapsed = (datetime.now(UTC) - self.started_at).total_seconds()
-        return max(0.0, elapsed * (1 - self.progress) / self.progress)
+        return remaining_seconds(self.started_at, self.progress)
 
 
 def summaries(batches: Sequence[Batch]) -> list[Summary]:

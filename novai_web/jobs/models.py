@@ -24,6 +24,14 @@ OVER = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 OPEN = (State.QUEUED, State.RUNNING, State.WAITING)
 
 
+def remaining_seconds(started_at: datetime | None, progress: float) -> float | None:
+    """What is left of work that goes on as it did; None as long as too little is done to tell."""
+    if started_at is None or progress < 0.02:
+        return None
+    elapsed = (datetime.now(UTC) - started_at).total_seconds()
+    return max(0.0, elapsed * (1 - progress) / progress)
+
+
 class Batch(Base):
     """Jobs submitted together from one form."""
 
@@ -138,10 +146,7 @@ class Job(Base):
     @property
     def remaining_seconds(self) -> float | None:
         """About how long it still takes, if it goes on as it did."""
-        if self.state != State.RUNNING or self.started_at is None or self.progress < 0.02:
-            return None
-        elapsed = (datetime.now(UTC) - self.started_at).total_seconds()
-        return max(0.0, elapsed * (1 - self.progress) / self.progress)
+        return remaining_seconds(self.started_at, self.progress) if self.state == State.RUNNING else None
 
     @property
     def percent(self) -> int:

@@ -22,6 +22,12 @@ def toast(text: str, tone: str = "done", *, undo: str | None = None, fields: Map
     flash(said)  # type: ignore[arg-type]
 
 
+def form_key() -> str | None:
+    """The key of one rendering of a form, in a space of its own: sending it twice makes one job."""
+    key = request.form.get("form_key", "")[:100]
+    return f"form:{key}" if key else None
+
+
 def number(name: str) -> int | None:
     """A whole number from the query, None when it is absent or is none."""
     value = request.args.get(name, "")

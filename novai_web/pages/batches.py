@@ -132,11 +132,9 @@ def retry(batch_id: int) -> ResponseReturnValue:
 @bp.post("/<int:batch_id>/rebuild")
 def rebuild(batch_id: int) -> ResponseReturnValue:
     account = who.account()
-    key = request.form.get("form_key", "")[:100]
     with transaction():
-        made = batches.rebuild(
-            account, jobs.find_batch(account.id, batch_id), who.settings(), key=f"form:{key}" if key else None
-        )
+        batch = jobs.find_batch(account.id, batch_id)
+        made = batches.rebuild(account, batch, who.settings(), key=answers.form_key())
     assert made.batch is not None, "a rebuilt batch is a batch"
     answers.toast("Building it again, as a new batch.")
     return redirect(url_for("batches.show", batch_id=made.batch.id), 303)

@@ -53,10 +53,9 @@ def quote(slug: str) -> ResponseReturnValue:
 def run(slug: str) -> ResponseReturnValue:
     tool, account = tools.offered(slug, who.settings()), who.account()
     raw = forms.read(tool.input, request.form)
-    key = request.form.get("form_key", "")[:100]
     try:
         with transaction():
-            made = jobs.submit(account, tool, raw, who.settings(), key=f"form:{key}" if key else None)
+            made = jobs.submit(account, tool, raw, who.settings(), key=answers.form_key())
     except NovaiError as error:
         fields = error.fields if isinstance(error, InvalidInput) else {"form": str(error)}
         return _page(tool, account, raw, fields), error.status
