@@ -46,6 +46,6 @@ assets:  ## Build static/dist from assets/ with npm; the result is committed, so
 	npm ci --ignore-scripts --no-fund --no-audit
 	npm run build
 
-bench:  ## Measure variants a second against one FFmpeg process per variant, side by side.
+bench:  ## Measure how many times faster variants are made than by one FFmpeg process for each; about an hour.
 	@bin/install dev
 	.venv/bin/python -m bench.variants

@@ -101,6 +101,16 @@ class Settings(BaseSettings):
     render_memory_bytes: int = Field(
         6 * GIGABYTE, ge=256 * MEGABYTE, description="Address space a media process may use."
     )
+    render_frame_bytes: int = Field(
+        768 * MEGABYTE,
+        ge=0,
+        description="Decoded pictures one render may keep; a clip that needs more is decoded again instead.",
+    )
+    sound_shelf_bytes: int = Field(
+        256 * MEGABYTE,
+        ge=0,
+        description="Finished sounds kept on a worker's disk, so that no other job makes them again; 0: none.",
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -134,6 +144,11 @@ class Settings(BaseSettings):
     @property
     def scratch_folder(self) -> Path:
         return self.data.absolute() / "scratch"
+
+    @property
+    def shelf_folder(self) -> Path:
+        """Sounds that were finished on this machine; anything in it may be deleted at any time."""
+        return self.scratch_folder / "sounds"
 
     @property
     def uploads_folder(self) -> Path:

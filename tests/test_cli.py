@@ -51,7 +51,26 @@ def test_a_folder_becomes_checked_files_named_by_the_template(folders, tmp_path)
 def test_explain_says_what_would_be_done_and_makes_nothing(folders, tmp_path):
     answer = variants(folders, "--out", str(tmp_path / "out"), "--explain")
     assert answer.returncode == 0, answer.stderr
-    assert "2 video copies" in answer.stdout and not (tmp_path / "out").exists()
+    assert "2 variants of 2 clips\n  pictures   2 for 2 variants: 2 copy\n" in answer.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_explain_says_of_each_clip_in_which_way_it_is_made_and_why(folders, tmp_path):
+    shown = (
+        "--hooks",
+        str(folders / "hooks.txt"),
+        "--hook-duration-seconds",
+        "0.5",
+        "--out",
+        str(tmp_path),
+        "--explain",
+    )
+    answer = variants(folders, *shown, "--mix", "every")
+    assert answer.returncode == 0, answer.stderr
+    assert "exact      2 hooks for 2 variants, because only the pictures around the hook change" in answer.stdout
+    assert "silent     2 variants" in answer.stdout
+    answer = variants(folders, *shown, "--method", "normalise")
+    assert "normalise  1 hook for 1 variant, because this method was chosen" in answer.stdout, answer.stdout
 
 
 @pytest.mark.parametrize(
@@ -60,6 +79,7 @@ def test_explain_says_what_would_be_done_and_makes_nothing(folders, tmp_path):
         (["--hook-color", "red"], "hook_color"),
         (["--name", "{nonsense}"], "name_template"),
         (["--hook-size", "900"], "hook_size"),
+        (["--method", "magic"], "--method"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_remedy(folders, tmp_path, more, sentence):

@@ -39,6 +39,10 @@ def render(
     batch = [Variant(n, *cell, name=str(n)) for n, cell in enumerate(cells)]
 
     def on_done(n: int, path: Path, checked: Checked) -> None:
+        assert {name: Path(face).stat().st_size > 0 for name, face in checked.faces.items()} == {
+            "poster": True,
+            "thumb": True,
+        }
         done.files[n], done.checked[n] = path, checked
 
     plan = ffmpeg.plan(batch, settings, LIMITS)

@@ -118,8 +118,54 @@ def test_an_output_knows_what_it_was_made_from_and_how_to_make_it_again(studio):
     assert asset["type"] == "variant" and asset["thumbnail_url"]
     recipe = asset["recipe"]
     assert recipe["tool"] == "variants" and recipe["input"]["hook_position"] == "bottom" and recipe["hook"] == "Look"
+    assert recipe["input"]["method"] == "exact"
     again, _ = studio.make(**recipe["input"])
     assert again["done"] == 1
+
+
+@pytest.mark.parametrize(
+    ("clip", "given", "way", "why"),
+    [
+        ("beach", {}, "exact", "only the pictures around the hook change"),
+        ("phone", {}, "normalise", "it is HEVC"),
+        ("beach", {"method": "normalise"}, "normalise", "this method was chosen"),
+        ("beach", {"method": "naive"}, "naive", "this method was chosen"),
+        ("beach", {"hook_duration_seconds": None}, "normalise", "the hook is on all of it"),
+    ],
+)
+def test_an_output_says_in_which_way_its_picture_was_made_and_why(studio, clip, given, way, why):
+    made = {"videos": studio.upload(clip), "hooks": studio.hooks("Look"), "hook_duration_seconds": 0.5} | given
+    _, [result] = studio.make(**made)
+    recipe = studio.get(f"/api/v1/videos/{result['asset_id']}")["recipe"]
+    assert (recipe["way"], recipe["why"]) == (way, why)
+
+
+def test_the_small_pictures_show_the_hook_and_are_there_for_every_variant(studio):
+    videos, audios, hooks = studio.upload("beach"), studio.upload("song", "beat"), studio.hooks("Look")
+    given = {"videos": videos, "audios": audios, "mix": "every"}
+    _, shown = studio.make(**given, hooks=hooks, hook_duration_seconds=None)
+    _, bare = studio.make(**given)
+    with_hook, without = ([_thumb(studio, result) for result in results] for results in (shown, bare))
+    assert with_hook[0] == with_hook[1] and without[0] == without[1] and with_hook[0] != without[0]
+    with Image.open(io.BytesIO(with_hook[0])) as picture:
+        assert picture.format == "WEBP" and picture.height > picture.width
+
+
+def _thumb(studio: Studio, result: dict[str, Any]) -> bytes:
+    address = studio.get(f"/api/v1/videos/{result['asset_id']}")["thumbnail_url"]
+    answer = studio.client.get(address, headers=studio.who)
+    assert answer.status_code == 200
+    return answer.data
+
+
+def test_a_sound_that_was_made_for_one_job_is_there_for_the_next(studio, settings):
+    videos, audios = studio.upload("beach"), studio.upload("song")
+    studio.make(videos=videos, audios=audios)
+    [shelved] = [path for path in settings.shelf_folder.iterdir() if path.is_file()]
+    before = shelved.stat()
+    studio.make(videos=videos, audios=audios, hooks=studio.hooks("Look"))
+    [again] = [path for path in settings.shelf_folder.iterdir() if path.is_file()]
+    assert again.name == shelved.name and again.stat().st_ino == before.st_ino
 
 
 def test_cells_that_are_crossed_out_are_not_made(studio):
@@ -159,14 +205,28 @@ def test_one_bad_source_fails_only_its_own_variants_and_says_why(studio):
     assert failed["video_id"] == videos[1] and "Traceback" not in failed["error"] and failed["error"].endswith(".")
 
 
+def test_a_file_that_is_gone_from_the_storage_fails_only_its_own_variants(studio):
+    videos = studio.upload("beach", "quiet")
+    _stored(studio, videos[1]).unlink()
+    batch, results = studio.make(videos=videos, hooks=studio.hooks("One"), mix="every")
+    assert (batch["done"], batch["failed"]) == (1, 1)
+    assert next(each for each in results if each["status"] == "failed")["error"].endswith("Upload that file again.")
+
+
 def _spoil(studio: Studio, asset_id: int) -> None:
     """Damage the stored file behind NOVAI's back."""
+    path = _stored(studio, asset_id)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def _stored(studio: Studio, asset_id: int) -> Path:
     from novai_web.library.models import Asset
 
     settings = studio.client.application.extensions["novai_settings"]
     path = open_store(settings).local_path(session.get_one(Asset, asset_id).store_key)
-    path.chmod(0o600)
-    path.write_bytes(path.read_bytes()[:2000])
+    assert path is not None
+    return path
 
 
 @pytest.mark.parametrize(
@@ -181,6 +241,7 @@ def _spoil(studio: Studio, asset_id: int) -> None:
         ({"hook_color": "red; drop"}, "hook_color"),
         ({"hook_start_seconds": float("1e9")}, "hook_start_seconds"),
         ({"hook_position": "everywhere"}, "hook_position"),
+        ({"method": "magic"}, "method"),
         ({"name_template": "{nonsense}"}, "name_template"),
         ({"limit": 0}, "limit"),
         ({"without": ["1"]}, "without"),

@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from novai_web.config import Settings
 from novai_web.engines import ffmpeg
-from novai_web.engines.ffmpeg import Plan, RenderSettings, Variant
+from novai_web.engines.ffmpeg import Limits, Plan, RenderSettings, Variant
 from novai_web.errors import InvalidInput, NovaiError
 from novai_web.tools.sentences import sentences
 from novai_web.tools.variants import names
@@ -72,11 +72,12 @@ def variants(
     """Make variants of a folder of clips: every file is checked before it counts."""
     try:
         batch = _batch(_files(videos, VIDEOS), _files(audios, SOUNDS), _lines(hooks), mode, limit, seed, template)
-        plan = ffmpeg.plan(batch, _settings(look))
+        limits = ffmpeg.Limits.of(Settings.read())
+        plan = ffmpeg.plan(batch, _settings(look), limits)
         if explain:
-            click.echo(plan.explain())
+            click.echo(ffmpeg.explain(plan))
             return
-        failed = _render(plan, batch, out)
+        failed = _render(plan, batch, out, limits)
     except InvalidInput as error:
         raise click.UsageError("; ".join(f"{field}: {said}" for field, said in error.fields.items())) from None
     except NovaiError as error:
@@ -85,7 +86,7 @@ def variants(
         raise SystemExit(1)
 
 
-def _render(plan: Plan, batch: Sequence[Variant], out: Path) -> int:
+def _render(plan: Plan, batch: Sequence[Variant], out: Path, limits: Limits) -> int:
     """Make them into `out`. Returns how many could not be made; each says why."""
     out.mkdir(parents=True, exist_ok=True)
     called = {variant.n: variant.name for variant in batch}
@@ -104,7 +105,7 @@ def _render(plan: Plan, batch: Sequence[Variant], out: Path) -> int:
         def fail(n: int, reason: str) -> None:
             failures.append((called[n], reason))
 
-        ffmpeg.render(plan, Path(scratch), ffmpeg.Limits.of(Settings.read()), progress, keep, fail)
+        ffmpeg.render(plan, Path(scratch), limits, progress, keep, fail)
     for name, reason in failures:
         click.echo(f"failed: {name}: {reason}", err=True)
     click.echo(f"{len(batch) - len(failures)} of {len(batch)} variants in {out}")

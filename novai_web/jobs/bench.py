@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
@@ -95,17 +95,14 @@ class Bench:
 
     def keep(self, path: Path, made: Made, *, n: int = 0) -> Asset:
         """Deliver output `n`: durably stored first, then a row. A repeated step never delivers it twice."""
-        with transaction():
-            delivered = self._delivered(n)
-        if delivered:
+        if (delivered := self._delivered(n)) is not None:
             return delivered
         keys = self._put(path, made, n)
         try:
             with transaction():
                 self.lease.write(delivered=Job.delivered + 1, **UNSPOILT)
                 asset = self._asset(path, made, keys)
-                output = self._output(n)
-                output.asset_id, output.state, output.error = asset.id, "done", None
+                self._write_output(n, asset_id=asset.id, state="done", error=None)
                 _write_lineage(asset, made)
         except StaleLease:
             self.store.delete(keys.values())  # named after this lease, so nobody else's
@@ -113,14 +110,18 @@ class Bench:
         self._settled(n)
         return asset
 
-    def _output(self, n: int) -> Output:
-        return session.scalars(
-            select(Output).where(Output.job_id == self.job.id, Output.n == n).execution_options(populate_existing=True)
-        ).one()
-
     def _delivered(self, n: int) -> Asset | None:
-        asset_id = self._output(n).asset_id
-        return None if asset_id is None else session.get_one(Asset, asset_id)
+        """What was delivered before. Whatever was pending when this lease began, nobody but this lease can deliver."""
+        if any(promise.n == n for promise in self.promises):
+            return None
+        with transaction():
+            mine = select(Output.asset_id).where(Output.job_id == self.job.id, Output.n == n)
+            asset_id = session.scalars(mine).one()
+            return None if asset_id is None else session.get_one(Asset, asset_id)
+
+    def _write_output(self, n: int, **values: Any) -> None:
+        changed = update(Output).where(Output.job_id == self.job.id, Output.n == n).values(**values)
+        session.scalars(changed.returning(Output.id)).one()
 
     def _settled(self, n: int) -> None:
         self.promises = [promise for promise in self.promises if promise.n != n]
@@ -154,7 +155,7 @@ class Bench:
             made_by_job_id=self.job.id,
             made_by_tool=self.job.tool_slug,
             recipe=made.recipe,
-            expires_at=session.scalar(select(now() + lives)) if self.job.batch_id else None,
+            expires_at=now() + lives if self.job.batch_id else None,
         )
         session.add(asset)
         session.flush()
@@ -164,8 +165,7 @@ class Bench:
         """Say why output `n` will not be delivered by this job. The others go on."""
         with transaction():
             self.lease.write()
-            output = self._output(n)
-            output.state, output.error = "failed", reason
+            self._write_output(n, state="failed", error=reason)
         self._settled(n)
 
     def wait(self, seconds: float) -> None:
@@ -182,11 +182,14 @@ def _pending(job: Job) -> list[Promise]:
 
 
 def _write_lineage(asset: Asset, made: Made) -> None:
-    for role, source in made.sources:
-        if isinstance(source, Hook):
-            row = {"hook_id": source.id, "label": source.text, "sha256": None}
-        elif isinstance(source, Asset):
-            row = {"source_id": source.id, "label": source.name, "sha256": source.sha256}
-        else:
-            raise ToolFailed(f"{type(source).__name__} cannot be a source of an asset.")
-        session.execute(insert(Source).values(asset_id=asset.id, role=role, **row))
+    rows = [{"asset_id": asset.id, "role": role, **_line_of(source)} for role, source in made.sources]
+    if rows:
+        session.execute(insert(Source).values(rows))
+
+
+def _line_of(source: Asset | Hook) -> dict[str, Any]:
+    if isinstance(source, Hook):
+        return {"source_id": None, "hook_id": source.id, "label": source.text, "sha256": None}
+    if isinstance(source, Asset):
+        return {"source_id": source.id, "hook_id": None, "label": source.name, "sha256": source.sha256}
+    raise ToolFailed(f"{type(source).__name__} cannot be a source of an asset.")

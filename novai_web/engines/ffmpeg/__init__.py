@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from novai_web.engines.ffmpeg import child
+from novai_web.engines.ffmpeg.deciding import make_plan
+from novai_web.engines.ffmpeg.explaining import explain
 from novai_web.engines.ffmpeg.media import Checked, Limits, Media
-from novai_web.engines.ffmpeg.planning import Plan, Variant, make_plan, target_size
+from novai_web.engines.ffmpeg.planning import Plan, Variant, needs_reframing, target_size
 from novai_web.engines.ffmpeg.rendering import render
-from novai_web.engines.ffmpeg.settings import Fill, Framing, RenderSettings, Sound
+from novai_web.engines.ffmpeg.settings import Fill, Framing, Making, RenderSettings, Sound
 from novai_web.engines.ffmpeg.style import HookStyle
 from novai_web.errors import UnusableMedia
 
@@ -19,12 +21,15 @@ __all__ = [
     "Framing",
     "HookStyle",
     "Limits",
+    "Making",
     "Media",
     "Plan",
     "RenderSettings",
     "Sound",
     "Variant",
     "contact_sheet",
+    "explain",
+    "needs_reframing",
     "plan",
     "previews",
     "probe",
@@ -72,11 +77,12 @@ def plan(
     known: Mapping[Path, Media] | None = None,
 ) -> Plan:
     """What the batch takes. Files that are not `known` are probed; one that is unusable refuses only its variants."""
+    limits = limits or Limits()
     found: dict[Path, Media | UnusableMedia] = dict(known or {})
     files = dict.fromkeys(path for variant in batch for path in (variant.video, variant.audio) if path is not None)
     unknown = [path for path in files if path not in found]
-    found.update(zip(unknown, probe_all(unknown, limits or Limits()), strict=True))
-    return make_plan(batch, settings, found)
+    found.update(zip(unknown, probe_all(unknown, limits), strict=True))
+    return make_plan(batch, settings, found, limits)
 
 
 def previews(

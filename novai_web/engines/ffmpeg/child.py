@@ -71,6 +71,7 @@ def _start(verb: str, stderr: IO[bytes]) -> "subprocess.Popen[bytes]":
         "PYTHONPATH": str(PROJECT),
         "NOVAI_PARENT": str(os.getpid()),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",  # nothing here multiplies matrices, and threads cost their start
     }
     return subprocess.Popen(
         [sys.executable, "-P", "-s", "-m", "novai_web.engines.ffmpeg.inside", verb],

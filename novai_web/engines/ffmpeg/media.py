@@ -1,15 +1,18 @@
 """What is known about a media file, and the limits under which it is read."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from novai_web.config import Settings
 
+MEGABYTE = 1024**2
 GIGABYTE = 1024**3
 
 Kind = Literal["video", "audio", "image"]
+FACES = "faces"  # the folder of the small pictures, beside the finished variants
+Way = Literal["copy", "exact", "normalise", "naive"]  # how one picture track is made
 
 
 class _Json:
@@ -20,7 +23,7 @@ class _Json:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Self:
-        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})  # type: ignore[arg-type]
+        return cls(**{each.name: given[each.name] for each in fields(cls) if each.name in given})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,20 @@ class Media(_Json):
 
 @dataclass(frozen=True)
 class Checked(_Json):
-    """What was found when a finished variant was read back."""
+    """What was found when a finished variant was read back, and how its picture was made.
+
+    `why` reads after "because". `faces` are small pictures of it, by name ("poster", "thumb"), shared by all variants
+    that show the same, and gone when the render is over; there may be none.
+    """
 
     sha256: str
     size_bytes: int
     media: Media
     frames: int
     peak_dbfs: float | None = None  # of the sound, if there is any
+    way: Way = "naive"
+    why: str = ""
+    faces: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Self:
@@ -73,6 +83,8 @@ class Limits(_Json):
     frame_pixels_max: int = 8192 * 4352  # 8K, in either direction
     streams_max: int = 32
     memory_bytes_max: int = 6 * GIGABYTE  # address space
+    frame_bytes_max: int = 768 * MEGABYTE  # decoded pictures that a render keeps for its hooks to share
+    shelf_bytes_max: int = 256 * MEGABYTE  # finished sounds that stay for other renders
     file_bytes_max: int = 16 * GIGABYTE  # largest file the child may write
     open_files_max: int = 256
     probe_seconds_max: float = 60
@@ -86,4 +98,6 @@ class Limits(_Json):
             media_seconds_max=settings.media_seconds_max,
             image_pixels_max=settings.image_pixels_max,
             memory_bytes_max=settings.render_memory_bytes,
+            frame_bytes_max=settings.render_frame_bytes,
+            shelf_bytes_max=settings.sound_shelf_bytes,
         )

@@ -9,6 +9,7 @@ from novai_web.engines.ffmpeg.style import HookStyle
 AudioMode = Literal["replace", "mix", "keep"]
 Frame = Literal["source", "9:16", "1:1", "16:9"]
 Fill = Literal["crop", "blur"]
+Method = Literal["exact", "normalise", "naive"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
 
 
@@ -47,7 +48,20 @@ class Framing(BaseModel):
     )
 
 
-class RenderSettings(HookStyle, Sound, Framing):
+class Making(BaseModel):
+    """How much of a clip is encoded again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Method = Field(
+        "exact",
+        title="Method",
+        description="Exact encodes only around the hook and keeps the clip's own pictures and size. Normalise encodes "
+        "each clip once, for smaller files. Naive encodes it again for every hook, and is slow.",
+    )
+
+
+class RenderSettings(HookStyle, Sound, Framing, Making):
     """All of it, and how the encoder is set."""
 
     crf: int = Field(20, ge=10, le=40, title="Quality", description="x264's CRF: lower is better and larger.")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from novai_web.config import Settings
-from novai_web.engines.ffmpeg import Framing, HookStyle, Sound
+from novai_web.engines.ffmpeg import Framing, HookStyle, Making, Sound
 from novai_web.errors import InvalidInput
 from novai_web.library.models import Asset, Hook
 from novai_web.tools.picks import Hooks, Sounds, Videos
@@ -22,7 +22,7 @@ WITHOUT_MAX = 2000
 CellKey = Annotated[str, Field(pattern=r"^\d{1,18}-\d{1,18}-\d{1,18}$")]
 
 
-class VariantsInput(HookStyle, Sound, Framing, Input):
+class VariantsInput(HookStyle, Sound, Framing, Making, Input):
     """Videos × audios × hooks, and how each of them looks and sounds: the engine's own words, not repeated here."""
 
     videos: Videos = Field(title="Videos", description="The clips to make variants of.")

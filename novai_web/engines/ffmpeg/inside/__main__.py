@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -32,9 +33,11 @@ def _mouth() -> Say:
     """Only our own words go to the parent: what a library prints on stdout is sent to stderr."""
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    one_at_a_time = threading.Lock()
 
     def say(**event: Any) -> None:
-        print(json.dumps(event), file=stdout, flush=True)
+        with one_at_a_time:
+            print(json.dumps(event), file=stdout, flush=True)
 
     return say
 

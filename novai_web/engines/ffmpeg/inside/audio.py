@@ -13,15 +13,17 @@ from av.error import EOFError as Drained
 from av.filter import Graph
 from numpy.typing import NDArray
 
-from novai_web.engines.ffmpeg.inside.mux import first_moment
 from novai_web.engines.ffmpeg.inside.opening import decodable_audio, open_media, video_stream
+from novai_web.engines.ffmpeg.inside.remux import first_moment
 from novai_web.engines.ffmpeg.media import Limits
 from novai_web.engines.ffmpeg.planning import Track
 from novai_web.engines.ffmpeg.settings import RenderSettings
 from novai_web.errors import UnusableMedia
 
 RATE = 48_000
+VERSION = 1  # of how sounds are made: a change makes shelved ones unfit
 CHUNK = 4096
+KEPT_SAMPLES_MAX = 8_000_000  # almost three minutes, 64 MB: decoded once; what is longer is decoded for each pass
 GAIN_DB_MAX = 24.0  # more would only make noise loud
 PEAK_MAX = 0.84  # −1.5 dBFS: room for what AAC adds
 SILENCE_LUFS = -69.0  # ebur128 answers −70 for silence
@@ -55,7 +57,7 @@ def make(track: Track, video: Path, duration: Fraction, settings: RenderSettings
     return Made(path, peak > 0.001)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Source:
     """A file's sound as exactly `total` stereo samples at 48 kHz, as often as it is asked for."""
 
@@ -65,9 +67,17 @@ class _Source:
     fade_seconds: float
     picture: Path | None  # of the same file: where its time begins
     limits: Limits
+    _kept: list[Samples] | None = None
 
     def chunks(self) -> Iterator[Samples]:
-        """Chunks of CHUNK samples, the last one shorter."""
+        """Chunks of CHUNK samples, the last one shorter. Not to be written to."""
+        if self.total > KEPT_SAMPLES_MAX:
+            return self._read()
+        if self._kept is None:
+            self._kept = list(self._read())
+        return iter(self._kept)
+
+    def _read(self) -> Iterator[Samples]:
         rest = np.zeros((2, 0), np.float32)
         at = 0
         for piece in self._pieces():

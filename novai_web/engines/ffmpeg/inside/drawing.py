@@ -66,9 +66,15 @@ def _glyphs(block: Block) -> Iterator[tuple[Glyph, float, float]]:
 
 
 def _paint(canvas: Image.Image, mask: Mask, colour: str, opacity: float = 1) -> None:
-    layer = Image.new("RGBA", canvas.size, colour)
-    layer.putalpha(Image.fromarray((mask * opacity).astype(np.uint8)))
-    canvas.alpha_composite(layer)
+    """Only where there is something to paint: most of a frame is not."""
+    coverage = Image.fromarray(mask)
+    box = coverage.getbbox()
+    if box is None:
+        return
+    part = mask[box[1] : box[3], box[0] : box[2]]
+    layer = Image.new("RGBA", (part.shape[1], part.shape[0]), colour)
+    layer.putalpha(Image.fromarray((part * opacity).astype(np.uint8)))
+    canvas.alpha_composite(layer, box[:2])
 
 
 def _letters_mask(block: Block, outline: float, width: int, height: int) -> Mask:

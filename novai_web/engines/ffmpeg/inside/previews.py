@@ -36,11 +36,11 @@ def answer(request: dict[str, Any], limits: Limits, say: Callable[..., None]) ->
 
 
 def poster(path: Path, media: Media, folder: Path, limits: Limits) -> Path:
-    return _save(still(path, media, limits, POSTER_SIDE), folder / "poster.webp")
+    return save(still(path, media, limits, POSTER_SIDE), folder / "poster.webp")
 
 
 def thumb(path: Path, media: Media, folder: Path, limits: Limits) -> Path:
-    return _save(still(path, media, limits, THUMB_SIDE), folder / "thumb.webp")
+    return save(still(path, media, limits, THUMB_SIDE), folder / "thumb.webp")
 
 
 def clip(path: Path, media: Media, folder: Path, limits: Limits) -> Path:
@@ -130,6 +130,6 @@ def _fitted(media: Media, side: int) -> tuple[int, int]:
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
-def _save(picture: Image.Image, target: Path) -> Path:
+def save(picture: Image.Image, target: Path) -> Path:
     picture.convert("RGB").save(target, "WEBP", quality=80, method=4)
     return target

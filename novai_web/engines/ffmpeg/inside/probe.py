@@ -96,20 +96,20 @@ def _video(container: InputContainer, video: VideoStream, found: Format, path: P
         width=width,
         height=height,
         frame_rate=float(video.average_rate or video.guessed_rate or counted_rate or 0) or None,
-        frames=_frame_count(video),
+        frames=frame_count(video),
         variable_frame_rate=variable,
         codec=name,
         pixel_format=first.format.name,
         rotation=turn.degrees,
         upright=not turn.filters and (sample_aspect or 1) == 1,
         high_dynamic_range=first.color_trc in HDR_TRANSFERS,
-        bit_rate=_bit_rate(path, duration),
-        **_sound(sound),
+        bit_rate=bit_rate(path, duration),
+        **sound_of(sound),
     )
 
 
 def _audio(container: InputContainer, audio: AudioStream, found: Format, path: Path, limits: Limits) -> Media:
-    if not _sound(audio)["has_audio"]:
+    if not sound_of(audio)["has_audio"]:
         raise UnusableMedia(f"The sound of this file is encoded as {codec(audio)}, which is not supported. {ACCEPTED}")
     duration = _duration(container, audio)
     _refuse_length(duration, limits)
@@ -126,12 +126,12 @@ def _audio(container: InputContainer, audio: AudioStream, found: Format, path: P
         extension=f".{name}",
         duration_seconds=float(duration),
         codec=codec(audio),
-        bit_rate=_bit_rate(path, duration),
-        **_sound(audio),
+        bit_rate=bit_rate(path, duration),
+        **sound_of(audio),
     )
 
 
-def _sound(audio: AudioStream | None) -> dict[str, Any]:
+def sound_of(audio: AudioStream | None) -> dict[str, Any]:
     """Sound in a codec that we do not decode counts as none: the video can still be used with another sound."""
     if audio is None or codec(audio) not in AUDIO_CODECS or not audio.codec_context.sample_rate:
         return {"has_audio": False}
@@ -208,7 +208,7 @@ def _refuse_cut_short(container: InputContainer, stream: VideoStream | AudioStre
         raise UnusableMedia("This file is cut short: its end is missing. Export or upload it again.")
 
 
-def _frame_count(video: VideoStream) -> int | None:
+def frame_count(video: VideoStream) -> int | None:
     """Frames a player shows: what an edit list leaves out is not counted. None where the container has no index."""
     if not video.frames:
         return None
@@ -216,5 +216,5 @@ def _frame_count(video: VideoStream) -> int | None:
     return video.frames - hidden if len(video.index_entries) == video.frames else video.frames
 
 
-def _bit_rate(path: Path, duration: Fraction) -> int:
+def bit_rate(path: Path, duration: Fraction) -> int:
     return round(path.stat().st_size * 8 / duration)

@@ -28,12 +28,19 @@ class Turn(NamedTuple):
     filters: tuple[str, ...]
 
 
+UPRIGHT = Turn(0, ())
+
+
 def turn_of(frame: av.VideoFrame) -> Turn:
     """Angles between the quarters are shown as the nearest quarter."""
     matrix = next((data for data in _side_data(frame) if data.type == Type.DISPLAYMATRIX), None)
     if matrix is None:
         return Turn(0, ())
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    return turn_of_matrix(a, b, c, d)
+
+
+def turn_of_matrix(a: int, b: int, c: int, d: int) -> Turn:
     return Turn(*_TURNS[_nearest(a, b, c, d)])
 
 

@@ -1,0 +1,349 @@
+"""One clip of a render: the ways its pictures are made, what happens when one fails, and the delivery of variants."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from errno import EDQUOT, ENOSPC
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from novai_web.engines.ffmpeg.inside import faces, plain, previews, remux
+from novai_web.engines.ffmpeg.inside.check import CheckFailed, Expected, check_picture, check_variant
+from novai_web.engines.ffmpeg.inside.exact import Exact
+from novai_web.engines.ffmpeg.inside.lanes import Lanes
+from novai_web.engines.ffmpeg.inside.normalised import Normalised
+from novai_web.engines.ffmpeg.inside.progress import Meter, Progress
+from novai_web.engines.ffmpeg.inside.sounds import Sounding, Sounds, original
+from novai_web.engines.ffmpeg.inside.takes import DECODING, Finished, NeverSeen, Setting, Take
+from novai_web.engines.ffmpeg.inside.tracks import Look, copied, picture_track
+from novai_web.engines.ffmpeg.inside.upright import UPRIGHT, Turn
+from novai_web.engines.ffmpeg.malformed import Malformed
+from novai_web.engines.ffmpeg.media import FACES, Checked, Limits, Media, Way
+from novai_web.engines.ffmpeg.mp4 import writing
+from novai_web.engines.ffmpeg.mp4.writing import TrackOut
+from novai_web.engines.ffmpeg.planning import Clip, Picture, Plan, Track, Variant, target_size
+from novai_web.engines.ffmpeg.source import Source
+from novai_web.errors import UnusableMedia
+
+DELIVERY, SOUND = 0, 3  # urgency within a clip, besides those of a take
+VARIANT_FRAMES = 5  # what one variant costs besides its picture, in frames to encode
+_NEXT: dict[Way, Way] = {"copy": "normalise", "exact": "normalise", "normalise": "naive"}
+_DAMAGED = "It could not be rendered: its video or audio is damaged somewhere. Export that file again."
+_Failure = (UnusableMedia, Malformed, av.FFmpegError, OSError)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found when a picture was looked at."""
+
+    media: Media
+    face: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What all clips of a render share."""
+
+    plan: Plan
+    folder: Path
+    work: Path
+    limits: Limits
+    say: Callable[..., None]
+    lanes: Lanes
+    sounds: Sounds
+    progress: Progress
+
+
+class ClipWork:
+    """A clip under way. Every variant of it ends in exactly one word, done or failed."""
+
+    def __init__(self, number: int, clip: Clip, shop: Shop, over: Callable[["ClipWork"], None]) -> None:
+        self.number, self.clip, self.shop, self.over = number, clip, shop, over
+        self.media = shop.plan.media[clip.video]
+        self.left = {variant.n for picture in clip.pictures for variant, _ in picture.variants}
+        self.lock = threading.Lock()
+        self.frames = self.media.frames or round((self.media.duration_seconds or 0) * (self.media.frame_rate or 30))
+        self.window_frames = min(self.frames, self._window_seconds() * (self.media.frame_rate or 30))
+        self.held_bytes = round(self.window_frames * clip.size[0] * clip.size[1] * 1.5) if clip.held else 0
+        self._meters()
+        self._attempts = 0
+        self._source: Source | None = None
+
+    def start(self) -> None:
+        self.shop.say(started=sorted(self.left))
+        ways: dict[str, list[Picture]] = {}
+        for picture in self.clip.pictures:
+            ways.setdefault(picture.way, []).append(picture)
+        for pictures in ways.values():
+            self.attempt(pictures)
+
+    def attempt(self, pictures: Sequence[Picture]) -> None:
+        """Pictures of one way. Those of the last resort are made each on its own, so that they fail each alone."""
+        groups = [[picture] for picture in pictures] if pictures[0].way == "naive" else [list(pictures)]
+        for group in groups:
+            self._attempts += 1
+            _Attempt(self, self._attempts, group).start()
+
+    def source(self) -> Source:
+        """The clip as its container describes it; made into an MP4 first where it is none. Raises Malformed."""
+        with self.lock:
+            if self._source is None:
+                path = self.clip.video
+                if self.clip.remux:
+                    path = self.shop.work / f"clip-{self.number}.mp4"
+                    remux.remux(self.clip.video, path, self.shop.limits)
+                self._source = Source(path)
+            return self._source
+
+    def done(self, variant: Variant, draft: Path, checked: Checked) -> None:
+        with self.lock:
+            if variant.n not in self.left:
+                draft.unlink()
+                return
+            path = self.shop.folder / f"{variant.n:06d}.mp4"
+            draft.replace(path)
+            self.shop.say(done=variant.n, path=str(path), checked=checked.to_json())
+            self._forget(variant)
+
+    def failed(self, variant: Variant, why: str) -> None:
+        with self.lock:
+            if variant.n in self.left:
+                self.shop.say(failed=variant.n, why=why)
+                self._forget(variant)
+
+    def _forget(self, variant: Variant) -> None:
+        self.left.remove(variant.n)
+        self.variant_meters[variant.n].finish()
+        if not self.left:
+            self.common.finish()
+            self._source = None
+            self.over(self)
+
+    def _window_seconds(self) -> float:
+        start, end = self.shop.plan.settings.window
+        return max(0.0, min(end, self.media.duration_seconds or 0) - start)
+
+    def _meters(self) -> None:
+        pictures = self.clip.pictures
+        ways = {picture.way for picture in pictures}
+        shared = self.frames - self.window_frames if "normalise" in ways else 0.0
+        if "exact" in ways and self.clip.cut is not None:
+            shared = self.clip.cut.bridge_before + self.clip.cut.bridge_after
+        meter = self.shop.progress.meter
+        self.common = meter(shared)
+        costs = {"copy": 0.0, "naive": float(self.frames)}
+        self.picture_meters = [meter(costs.get(picture.way, self.window_frames)) for picture in pictures]
+        self.variant_meters = {number: meter(VARIANT_FRAMES) for number in self.left}
+
+
+class _Attempt:
+    """One try at some pictures of a clip, in one way. When it fails, the next way takes over what is left."""
+
+    def __init__(self, clip: ClipWork, number: int, pictures: Sequence[Picture]) -> None:
+        self.clip, self.shop, self.pictures = clip, clip.shop, pictures
+        self.way = pictures[0].way
+        self.work = clip.shop.work / f"clip-{clip.number}-{number}"
+        self.is_over = False
+        self._still: Mapping[str, str] | None = None
+        self._original: TrackOut | None = None
+
+    def start(self) -> None:
+        self.work.mkdir()
+        begin = {"copy": self._copy, "exact": self._exact, "normalise": self._normalise, "naive": self._naive}
+        self.add(DECODING, begin[self.way])
+
+    def add(self, urgency: int, work: Callable[[], None]) -> None:
+        self.shop.lanes.add((self.clip.number, urgency), self.guarded(work))
+
+    def guarded(self, work: Callable[[], None]) -> Callable[[], None]:
+        def guarded() -> None:
+            if self.is_over:
+                return
+            try:
+                work()
+            except _Failure as error:
+                self._fail(error)
+
+        return guarded
+
+    def _fail(self, error: Exception) -> None:
+        if getattr(error, "errno", None) in (ENOSPC, EDQUOT):
+            self.shop.say(full=True)
+            raise error
+        with self.clip.lock:
+            if self.is_over:
+                return
+            self.is_over = True
+        way = _NEXT.get(self.way)
+        if way is None or isinstance(error, NeverSeen):
+            for picture in self.pictures:
+                for variant, _ in picture.variants:
+                    self.clip.failed(variant, _sentence(error))
+            return
+        said = str(error) if isinstance(error, Malformed | UnusableMedia) else "it is damaged somewhere"
+        why = f"{self.way} did not work out: {said}"
+        left = [replace(picture, way=way, why=why) for picture in map(self._left_of, self.pictures) if picture.variants]
+        if left:
+            self.clip.attempt(left)
+
+    def _left_of(self, picture: Picture) -> Picture:
+        with self.clip.lock:
+            pairs = tuple(pair for pair in picture.variants if pair[0].n in self.clip.left)
+        return replace(picture, variants=pairs)
+
+    # The four ways
+
+    def _copy(self) -> None:
+        source = self.clip.source()
+        if source.copyable is not None:
+            raise Malformed(source.copyable)
+        track = whole(source)
+        seconds = (source.end - source.origin) * source.time_base
+        for picture in self.pictures:
+            self.publish(Finished(picture, track, frames_shown(source), seconds, (Fraction(0), seconds)))
+
+    def _exact(self) -> None:
+        media = self.clip.media
+        material = Exact(self.clip.source(), self.shop.plan.settings, (media.width or 2, media.height or 2))
+        self._take(material, material.stored.turn, (media.width or 2, media.height or 2))
+
+    def _normalise(self) -> None:
+        size = self._target
+        has_window = any(picture.hook for picture in self.pictures)
+        settings, limits = self.shop.plan.settings, self.shop.limits
+        material = Normalised(self.clip.clip.video, self.clip.media, size, settings, limits, has_window)
+        self._take(material, UPRIGHT, size)
+
+    def _take(self, material: Exact | Normalised, turn: Turn, shown: tuple[int, int]) -> None:
+        setting = Setting(
+            lanes=self.shop.lanes,
+            work=self.work,
+            number=self.clip.number,
+            held=self.clip.clip.held,
+            threads=max(1, self.shop.lanes.width // len(self.pictures)),
+            turn=turn,
+            shown=shown,
+            guarded=self.guarded,
+            publish=self.publish,
+        )
+        Take(
+            setting, material, [(picture, self._meter(picture)) for picture in self.pictures], self.clip.common
+        ).start()
+
+    def _naive(self) -> None:
+        (picture,) = self.pictures
+        settings, limits, lanes = self.shop.plan.settings, self.shop.limits, self.shop.lanes
+        has_window, size = picture.hook is not None, self._target
+        material = Normalised(self.clip.clip.video, self.clip.media, size, settings, limits, has_window)
+        threads = max(1, lanes.width // max(1, len(self.shop.plan.clips)))
+        meter = self._meter(picture)
+        self.publish(plain.encode(material, picture, self.work / "picture.h264", threads, lambda: meter.add(1)))
+
+    @property
+    def _target(self) -> tuple[int, int]:
+        """Even in both directions, as an encoder wants it; a clip that was to be copied may not be."""
+        return target_size(*self.clip.clip.size, "source")
+
+    def _meter(self, picture: Picture) -> Meter:
+        hooks = [planned.hook for planned in self.clip.clip.pictures]
+        return self.clip.picture_meters[hooks.index(picture.hook)]
+
+    # Delivery
+
+    def publish(self, finished: Finished) -> None:
+        """A picture is looked at once, alone; then its variants get their sounds."""
+        self.add(DELIVERY, lambda: self._look(finished))
+
+    def _look(self, finished: Finished) -> None:
+        name = f"picture-{finished.picture.variants[0][0].n}"
+        draft = self.work / f"{name}.mp4"
+        writing.write(draft, [finished.track])
+        expected = self._expected(finished, [finished.track], finished.joints)
+        media = check_picture(draft, expected, self.shop.limits)
+        face = self._face(finished, draft, media, name)
+        draft.unlink()
+        self._meter(finished.picture).finish()
+        for variant, track in finished.picture.variants:
+            self._sounded(finished, variant, track, Looked(media, face))
+
+    def _face(self, finished: Finished, draft: Path, media: Media, name: str) -> Mapping[str, str]:
+        """Where the hook is not on the frame that is shown, all pictures of the clip have one face."""
+        if finished.face is not None:
+            return faces.draw(finished.face, self.shop.folder / FACES, name)
+        if self._still is None or self.way == "naive":
+            still = previews.still(draft, media, self.shop.limits, previews.POSTER_SIDE)
+            self._still = faces.draw(still.convert("RGB"), self.shop.folder / FACES, name)
+        return self._still
+
+    def _sounded(self, finished: Finished, variant: Variant, track: Track, looked: Looked) -> None:
+        def deliver(sounding: Sounding) -> None:
+            self.add(DELIVERY, lambda: self._deliver(finished, variant, sounding, looked))
+
+        if track.action == "none":
+            deliver(Sounding())
+            return
+        if track.action == "copy":
+            try:
+                deliver(Sounding(self._own_sound()))
+                return
+            except _Failure:
+                track = replace(track, action="encode")
+        video_path, seconds = self.clip.clip.video, finished.duration
+        self.shop.sounds.request(track, video_path, seconds, (self.clip.number, SOUND), deliver)
+
+    def _own_sound(self) -> TrackOut:
+        if self._original is None:
+            self._original = original(self.clip.source())
+        return self._original
+
+    def _deliver(self, finished: Finished, variant: Variant, sounding: Sounding, looked: Looked) -> None:
+        if sounding.why_not is not None:
+            self.clip.failed(variant, sounding.why_not)
+            return
+        tracks = [finished.track, *([sounding.track] if sounding.track else [])]
+        draft = self.work / f"variant-{variant.n}.mp4"
+        writing.write(draft, tracks)
+        media, sha256 = check_variant(draft, self._expected(finished, tracks), looked.media, self.shop.limits)
+        checked = Checked(
+            sha256=sha256,
+            size_bytes=draft.stat().st_size,
+            media=media,
+            frames=finished.frames,
+            peak_dbfs=sounding.heard.peak_dbfs if sounding.heard else None,
+            way=self.way,
+            why=finished.picture.why,
+            faces=looked.face,
+        )
+        self.clip.done(variant, draft, checked)
+
+    def _expected(self, finished: Finished, tracks: Sequence[TrackOut], joints: tuple[Fraction, ...] = ()) -> Expected:
+        media = self.clip.media
+        is_kept = self.way in ("copy", "exact")
+        return Expected(
+            codec=media.codec or "h264" if self.way == "copy" else "h264",
+            size=(media.width or 2, media.height or 2) if is_kept else self._target,
+            frames=finished.frames,
+            duration=finished.duration,
+            tracks=tracks,
+            joints=joints,
+            meant=finished.meant,
+        )
+
+
+def whole(source: Source) -> TrackOut:
+    """All packets of a picture, as they are."""
+    return picture_track(copied(source, 0, len(source.times)), Look.of(source.track), source.origin, source.end)
+
+
+def frames_shown(source: Source) -> int:
+    return sum(source.origin <= time < source.end for time in source.times)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, CheckFailed):
+        return f"It did not pass the check after rendering: {error}. It was not kept; try it again."
+    if isinstance(error, UnusableMedia):
+        return str(error)
+    return _DAMAGED

@@ -1,0 +1,31 @@
+"""The naive way: everything decoded, drawn on and encoded for this one picture alone."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+from novai_web.engines.ffmpeg.inside.canvas import Canvas
+from novai_web.engines.ffmpeg.inside.materials import Part
+from novai_web.engines.ffmpeg.inside.normalised import Normalised
+from novai_web.engines.ffmpeg.inside.takes import NEVER_SEEN, Finished, NeverSeen
+from novai_web.engines.ffmpeg.inside.x264 import Encoder
+from novai_web.engines.ffmpeg.planning import Picture
+
+
+def encode(material: Normalised, picture: Picture, path: Path, threads: int, on_frame: Callable[[], None]) -> Finished:
+    drawing = material.drawing(picture.hook) if picture.hook else None
+    canvas = Canvas(drawing) if drawing is not None else None
+    encoder: Encoder | None = None
+    has_window = False
+    for part, frame in material.frames(window_only=False):
+        encoder = encoder or material.encoder(Part.AFTER, path, threads=threads, statistics=None)
+        has_window = has_window or part is Part.WINDOW
+        encoder.push(canvas.draw(frame) if canvas is not None and part is Part.WINDOW else frame)
+        on_frame()
+    if picture.hook and not has_window:
+        raise NeverSeen(NEVER_SEEN)
+    segment = encoder.finish() if encoder is not None else None
+    window = material.window_seconds if picture.hook else ()
+    joints = {Fraction(0), material.duration, *(moment for moment in window if moment < material.duration)}
+    track = material.track(None, None, segment)
+    return Finished(picture, track, material.frame_count, material.duration, tuple(sorted(joints)))

@@ -1,0 +1,170 @@
+"""Encoding one segment with libx264, so that it can stand between others in one stream."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
+
+from novai_web.engines.ffmpeg.h264.parameters import (
+    IDR_SLICE,
+    NAL_TYPE,
+    PPS_TYPE,
+    SLICE,
+    SPS,
+    SPS_TYPE,
+    nals_of_annexb,
+)
+from novai_web.engines.ffmpeg.inside.segments import Segment, Spool
+from novai_web.engines.ffmpeg.malformed import Malformed
+from novai_web.engines.ffmpeg.settings import RenderSettings
+
+KEYFRAME_SECONDS = 2  # so that players can seek
+# A segment up to this long begins with its only forced keyframe: what follows it begins with one too.
+ONE_GOP_SECONDS = 4
+# In a whole encode, later keyframes profit from what x264 has learnt by then; the first of an encoder does not. A part
+# that begins in the middle is made so much better that its picture is no worse than in the whole.
+CONTINUED_CRF = 0.8
+STATISTICS_FRAMES_MIN = 30  # fewer give x264's second pass too little to distribute
+REFERENCES_OF_PYRAMID = 4
+# Reference frames that x264's presets would use.
+_PRESET_REFERENCES = {"faster": 2, "fast": 2, "medium": 3, "slow": 5}
+_GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: parameter sets apart, not in the packets
+
+Rewrite = Callable[[bytes], bytes]
+
+
+@dataclass
+class Statistics:
+    """x264's decisions on a window (frame types, macroblock tree), written by the first hook and read by the others.
+
+    Two hooks differ in a few pixels, so the costly look ahead gives the same for both. The second pass is told to
+    reach the bitrate that the first one had at its constant quality.
+    """
+
+    path: Path
+    bit_rate: int | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all segments of one stream have in common. `like` is the parameter set that they must fit, if any,
+    and `reorder_frames` how many frames may be decoded before one that is shown earlier.
+    """
+
+    size: tuple[int, int]
+    pixel_format: str
+    time_base: Fraction
+    rate: Fraction
+    colours: dict[str, int] = field(default_factory=dict)
+    like: SPS | None = None
+    reorder_frames: int = 0
+
+
+class Encoder:
+    """Frames in, in order of display; a segment out. Samples have NAL units with lengths of `length_size` bytes."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        settings: RenderSettings,
+        path: Path,
+        *,
+        threads: int = 1,
+        seconds: float | None = None,
+        statistics: Statistics | None = None,
+        length_size: int = 4,
+        is_opening: bool = True,
+    ) -> None:
+        self.shape, self.length_size, self.statistics = shape, length_size, statistics
+        self.repeats = statistics is not None and statistics.bit_rate is not None
+        self._spool = Spool(path)
+        self._context: VideoCodecContext | None = _open(
+            shape, settings, threads, seconds, statistics, settings.crf - (0 if is_opening else CONTINUED_CRF)
+        )
+        units = {unit[0] & NAL_TYPE: unit for unit in nals_of_annexb(bytes(self._context.extradata or b""))}
+        if SPS_TYPE not in units or PPS_TYPE not in units:
+            raise Malformed("x264 gave no parameter sets")
+        self.sps, self.pps = units[SPS_TYPE], units[PPS_TYPE]
+        self.rewrite: Rewrite | None = None
+
+    def push(self, frame: av.VideoFrame) -> None:
+        assert self._context is not None
+        frame.pict_type = PictureType.NONE  # else x264 would repeat the source's choice of frame types
+        self._write(self._context.encode(frame))
+
+    def finish(self) -> Segment:
+        """Ends the encoder: x264 writes its statistics only when it is closed."""
+        assert self._context is not None
+        self._write(self._context.encode(None))
+        self._context = None
+        segment = self._spool.finish(self.sps, self.pps)
+        if self.statistics is not None and not self.repeats:
+            frames = max(1, len(segment.sizes))
+            self.statistics.bit_rate = round(segment.size_bytes * 8 * self.shape.rate / frames)
+        return segment
+
+    def _write(self, packets: "list[av.Packet[av.VideoStream]]") -> None:
+        for packet in packets:
+            sample, sync = bytearray(), False
+            for unit in nals_of_annexb(bytes(packet)):
+                kind = unit[0] & NAL_TYPE
+                if kind not in (SLICE, IDR_SLICE):
+                    continue
+                sync = sync or kind == IDR_SLICE
+                slice_ = self.rewrite(unit) if self.rewrite else unit
+                sample += len(slice_).to_bytes(self.length_size, "big")
+                sample += slice_
+            assert packet.pts is not None
+            self._spool.add(packet.pts, bytes(sample), sync)
+
+
+def _open(
+    shape: Shape,
+    settings: RenderSettings,
+    threads: int,
+    seconds: float | None,
+    statistics: Statistics | None,
+    crf: float,
+) -> VideoCodecContext:
+    context = av.CodecContext.create("libx264", "w")
+    context.width, context.height = shape.size
+    context.pix_fmt = shape.pixel_format
+    context.time_base, context.framerate = shape.time_base, shape.rate
+    context.thread_count = threads
+    context.flags |= _GLOBAL_HEADER
+    for name, value in shape.colours.items():
+        setattr(context, name, value)
+    # `stitchable` keeps the parameter sets of all segments the same, whatever the rate control does.
+    parameters = ["annexb=1", "stitchable=1", "force-cfr=0"]
+    one_gop = seconds is not None and seconds <= ONE_GOP_SECONDS
+    parameters.append("keyint=infinite" if one_gop else f"keyint={max(1, round(shape.rate * KEYFRAME_SECONDS))}")
+    options = {"preset": settings.preset, "profile": "high"}
+    if shape.like is not None:
+        parameters += _like(shape.like, shape.reorder_frames, settings.preset)
+        options["profile"] = shape.like.encoder_profile
+        options["level"] = f"{shape.like.level / 10:.1f}"
+    if statistics is not None:
+        options["stats"] = str(statistics.path)
+        parameters.append("pass=1" if statistics.bit_rate is None else "pass=2")
+    if statistics is not None and statistics.bit_rate is not None:
+        context.bit_rate = statistics.bit_rate
+    else:
+        options["crf"] = str(crf)
+    context.options = options | {"x264-params": ":".join(parameters)}
+    context.open()
+    return context
+
+
+def _like(source: SPS, reorder_frames: int, preset: str) -> list[str]:
+    """What keeps x264 within the reordering and the references that a decoder of the source prepares for."""
+    references = max(1, source.ref_frames)
+    parameters = [f"ref={min(_PRESET_REFERENCES.get(preset, 1), references)}", f"dpb-size={references}"]
+    if reorder_frames == 0 or not source.allows_b_slices:
+        parameters.append("bframes=0")
+    elif reorder_frames == 1 or references < REFERENCES_OF_PYRAMID:
+        parameters += ["b-pyramid=none", "bframes=2"]
+    return parameters
