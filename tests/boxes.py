@@ -66,6 +66,7 @@ class Track:
             struct.unpack_from(">Q", header, 28)[0] if header[0] else struct.unpack_from(">I", header, 20)[0]
         )
         self.matrix = struct.unpack(">9i", header[-44:-8])
+        self.shown_size = struct.unpack(">2I", header[-8:])  # 16.16
         self.edits = self._edits()
         self.entries = list(boxes(data, self.table("stsd").body + 8, self.table("stsd").end))
         self.sizes = self._sizes()

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,6 +73,7 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) 
     with (root / f"matrix-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one who failed
             folder.mkdir()
             kept.write_bytes(pickle.dumps(make(folder)))
         found: T = pickle.loads(kept.read_bytes())
@@ -83,8 +85,12 @@ def source(factory: pytest.TempPathFactory, name: str) -> Path:
     return once(factory, name, lambda folder: matrix.SOURCES[name].make(folder / name))
 
 
-def _songs(folder: Path) -> tuple[Path, Path]:
+def songs(factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """One longer than every video, one shorter, which is repeated."""
+    return once(factory, "songs", _songs)
+
+
+def _songs(folder: Path) -> tuple[Path, Path]:
     long = matrix.click_track(folder / "long.wav", CLICKS, 12, matrix.Sound(codec="pcm_s16le"))
     short = matrix.Sound(44_100, "mono", "pcm_s16le")
     return long, matrix.click_track(folder / "short.wav", [SHORT_CLICK], SHORT_SECONDS, short)
@@ -202,10 +208,10 @@ def case(factory: pytest.TempPathFactory, name: str, window: str) -> Case:
     main = name in matrix.MAIN
     names = [other for other in matrix.SOURCES if (other in matrix.MAIN) == main]
     sources = tuple(source(factory, other) for other in names)
-    songs = once(factory, "songs", _songs)
+    both = songs(factory)
     cells: list[Cell] = []
     for n, path in enumerate(sources):
-        cells += [(path, None, looking.HOOK_TEXT), (path, songs[n % 2], looking.SECOND_TEXT)]
+        cells += [(path, None, looking.HOOK_TEXT), (path, both[n % 2], looking.SECOND_TEXT)]
     kind = f"{window}-{'main' if main else 'more'}"
 
     def made(method: str, cells: Sequence[Cell]) -> Callable[[Path], Batch]:

@@ -17,7 +17,7 @@ from novai_web.engines.ffmpeg.h264.parameters import (
     nals_of_annexb,
     nals_of_sample,
 )
-from novai_web.engines.ffmpeg.h264.slices import DoesNotFit, Retarget, read_keyframe, reason_against
+from novai_web.engines.ffmpeg.h264.slices import DoesNotFit, Retarget, is_intra, read_keyframe, reason_against
 from novai_web.engines.ffmpeg.malformed import Malformed
 from novai_web.engines.ffmpeg.mp4.boxes import VISUAL_HEADER, child
 from novai_web.engines.ffmpeg.mp4.reading import Movie
@@ -320,8 +320,8 @@ def test_what_decoding_depends_on_must_agree():
         ("poc_type", 1): "its picture order is of a rare type",
         ("poc_type", 2): "its frames come in the order in which they are shown",
         ("reorder_frames", 0): "its frames come in the order in which they are shown",
-        ("reorder_frames", 1): "players are told to keep 1 frames for it, and more would be needed",
-        ("dpb_frames", 3): "players are told to keep 3 frames for it, and more would be needed",
+        ("reorder_frames", 1): "players are told to keep only 1 of its frames, and more would be needed",
+        ("dpb_frames", 3): "players are told to keep only 3 of its frames, and more would be needed",
         ("has_scaling_matrix", True): "its scaling matrix is its own",
         ("frame_mbs_only", False): "it may be interlaced",
         ("direct_8x8", False): "its frames predict in an unusual way",
@@ -346,6 +346,12 @@ def test_level_1b_lies_between_1_and_1_1_however_it_is_written():
     assert reason_against(one_b, one_one) is reason_against(one, one_b) is reason_against(other, one_b) is None
     assert reason_against(one_one, one_b) == "its level is only 1b, and 1.1 would be needed"
     assert reason_against(one_b, one) == "its level is only 1, and 1b would be needed"
+
+
+def test_slices_that_are_predicted_from_no_other_picture_are_told_apart():
+    stream = encode("bframes=2:keyint=4:min-keyint=4:scenecut=0:slices=2", frames=12)
+    assert {is_intra(nal) for picture in stream.pictures if picture.is_keyframe for nal in picture.nals} == {True}
+    assert {is_intra(nal) for picture in stream.pictures if not picture.is_keyframe for nal in picture.nals} == {False}
 
 
 def test_what_does_not_fit_the_target_is_refused_at_the_slice():

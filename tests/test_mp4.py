@@ -1,8 +1,11 @@
 """Movies are read as libav reads them, written so that it reads the same again, and never believed blindly."""
 
 import errno
+import os
 import random
+import signal
 import struct
+import threading
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -123,6 +126,7 @@ def test_what_is_written_is_read_as_it_was_meant(clip, tmp_path):
                     other.sync,
                 )
                 assert (track.matrix, track.width, track.height) == (other.matrix, other.width, other.height)
+                assert (track.timescale, track.language) == (other.timescale, other.language)
                 assert other.entry == plain_entry(track.entry)
                 assert other.shown == track.shown
 
@@ -152,6 +156,32 @@ def test_thousands_of_samples_are_written_in_order(tmp_path, plain):
     write(tmp_path / "many.mp4", [track])
     with Movie(tmp_path / "many.mp4") as movie:
         assert [bytes(movie.video.sample(index)[:4]) for index in range(5000)] == [bytes(s[:4]) for s in samples]
+
+
+def test_what_the_system_takes_only_in_part_is_given_again(tmp_path, plain):
+    """A signal cuts a write to a pipe short when some of it is taken."""
+    with Movie(plain) as movie:
+        entry = movie.video.entry
+    samples = [random.Random(number).randbytes(150_000) for number in range(20)]
+    track = TrackOut("vide", 1000, entry, samples, [3] * 20, duration=60)
+    write(tmp_path / "file.mp4", [track])
+    os.mkfifo(tmp_path / "pipe.mp4")
+    before, writer, read = signal.signal(signal.SIGUSR1, lambda *_: None), threading.get_ident(), bytearray()
+
+    def reader() -> None:
+        with (tmp_path / "pipe.mp4").open("rb", buffering=0) as pipe:
+            while piece := pipe.read(40_000):
+                read.extend(piece)
+                signal.pthread_kill(writer, signal.SIGUSR1)
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    try:
+        write(tmp_path / "pipe.mp4", [track])
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert read == (tmp_path / "file.mp4").read_bytes()
 
 
 def test_a_full_disk_is_told_of(plain):

@@ -120,6 +120,19 @@ def test_a_keyframe_that_frames_cross_is_none(tmp_path, stream):
     assert (source.reason, source.keyframes) == (None, [0, 16, 24])
 
 
+def test_nor_is_one_that_only_a_later_frame_crosses(tmp_path, stream):
+    pictures = [replace(picture, time=2 * picture.time) for picture in stream.pictures]
+    pictures[17] = replace(pictures[17], time=pictures[16].time - 1)
+    source = facts(write_mp4(tmp_path / "crossed.mp4", replace(stream, pictures=tuple(pictures))))
+    assert (source.reason, source.keyframes) == (None, [0, 8, 24])
+
+
+def test_keyframes_without_end_are_not_looked_at(tmp_path, stream):
+    many = replace(stream, pictures=tuple(replace(stream.pictures[0], time=number) for number in range(20_001)))
+    source = facts(write_mp4(tmp_path / "many.mp4", many))
+    assert (source.reason, source.copyable) == ("it has too many keyframes", None)
+
+
 def test_a_keyframe_that_discards_what_is_not_shown_yet_is_none(tmp_path, stream):
     sps, pps = stream.parsed
     pictures = [

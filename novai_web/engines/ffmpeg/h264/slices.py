@@ -66,7 +66,7 @@ def _memory_missing(encoded: SPS, source: SPS) -> str | None:
         (encoded.dpb_frames, source.dpb_frames),
     ):
         if given is not None and (needed is None or needed > given) and encoded.allows_b_slices:
-            return f"players are told to keep {given} frames for it, and more would be needed"
+            return f"players are told to keep only {given} of its frames, and more would be needed"
     return None
 
 

@@ -1,83 +1,52 @@
 """Reading a finished variant back before it counts: what is wrong with it is an error, never a delivery.
 
-Variants that share a picture share its packets, so a picture is decoded once, where something was joined in it, and
-compared with what was meant; that every variant carries those same packets is compared byte for byte.
+Variants that share a picture share its packets, so a picture is decoded once, where something was joined in it; that
+every variant carries those same packets is compared byte for byte.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
-from numpy.typing import NDArray
-
+from novai_web.engines.ffmpeg.inside.looking import CheckFailed
 from novai_web.engines.ffmpeg.inside.opening import audio_stream, codec, open_media, video_stream
 from novai_web.engines.ffmpeg.inside.probe import bit_rate, examine, frame_count, sound_of
 from novai_web.engines.ffmpeg.malformed import Malformed
 from novai_web.engines.ffmpeg.media import Limits, Media
 from novai_web.engines.ffmpeg.mp4.reading import Movie, Track
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
-from novai_web.errors import UnusableMedia
 
-FRAMES_AROUND = 3  # decoded in full on each side of a joint
 DURATION_TOLERANCE = Fraction(1, 10)  # seconds
-EVERY = 4  # every so many-th point of every so many-th line is compared
-# Mean difference in luma, of 255. Encoding at the worst quality that can be asked for stays far below it, another
-# picture is far above.
-DIFFERENCE_MAX = 20.0
-
-Points = NDArray[np.uint8]
-
-
-class CheckFailed(UnusableMedia):
-    """The finished file is not what it should be."""
-
-
-@dataclass
-class Meant:
-    """What is to be seen: luma of a few frames, by their moment in seconds. Filled while they are encoded."""
-
-    points: dict[Fraction, Points] = field(default_factory=dict)
-
-    def remember(self, moment: Fraction, frame: av.VideoFrame) -> None:
-        self.points[moment] = _points(frame).copy()
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a variant must be. `joints` are moments, in seconds, around which it is decoded."""
+    """What a variant must be."""
 
     codec: str
     size: tuple[int, int]
     frames: int
     duration: Fraction
     tracks: Sequence[TrackOut]
-    joints: tuple[Fraction, ...] = ()
-    meant: Meant = field(default_factory=Meant)
 
 
 def check_picture(path: Path, expected: Expected, limits: Limits) -> Media:
     """The picture alone, before it gets its sounds. Raises CheckFailed with the first thing that is wrong."""
-    _compare_packets(path, expected.tracks)
+    compare_packets(path, expected.tracks)
     media = examine(path, limits)
     _compare("codec", media.codec, expected.codec)
     _compare("size", (media.width, media.height), expected.size)
     _compare("number of frames", media.frames, expected.frames)
     _compare_duration(Fraction(media.duration_seconds or 0), expected)
-    look(path, expected, limits)
     return media
 
 
 def check_variant(path: Path, expected: Expected, picture: Media, limits: Limits) -> tuple[Media, str]:
-    """A whole variant, whose picture was checked before. Returns what the file is, and its SHA-256."""
-    _compare_packets(path, expected.tracks)
-    with open_media(path, limits) as container:
+    """A whole variant, whose picture and sound were decoded before. Returns what the file is, and its SHA-256."""
+    compare_packets(path, expected.tracks)
+    with open_media(path, limits, decoding=False) as container:
         video, sound = video_stream(container), audio_stream(container)
         if video is None or video.time_base is None:
             raise CheckFailed("there is no picture in it")
@@ -91,78 +60,13 @@ def check_variant(path: Path, expected: Expected, picture: Media, limits: Limits
         return media, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def look(path: Path, expected: Expected, limits: Limits) -> None:
-    """Decode around the joints, and compare what comes out with what was meant, where that is known."""
-    with open_media(path, limits) as container:
-        video = video_stream(container)
-        if video is None:
-            raise CheckFailed("there is no picture in it")
-        video.codec_context.options = {"skip_loop_filter": "all"}
-        for joint in expected.joints:
-            with _complaining(joint):
-                _look_around(container, video, joint, expected)
-
-
-def _look_around(container: InputContainer, video: VideoStream, joint: Fraction, expected: Expected) -> None:
-    """From the keyframe before the joint to a few frames after it; far from it, only frames that others need.
-
-    Without the loop filter, which costs much and hides no error.
-    """
-    assert video.time_base is not None
-    begin = (video.start_time or 0) * video.time_base
-    near = FRAMES_AROUND * expected.duration / expected.frames
-    container.seek(max(0, int((begin + joint - near) / video.time_base)), stream=video, backward=True)
-    context = video.codec_context
-    decoded = after = 0
-    for packet in container.demux(video):
-        is_near = packet.pts is None or packet.pts * video.time_base - begin >= joint - near
-        context.skip_frame = "DEFAULT" if is_near or packet.is_keyframe else "NONREF"
-        for frame in packet.decode():
-            decoded += 1
-            assert isinstance(frame, av.VideoFrame)
-            moment = (frame.pts or 0) * video.time_base - begin
-            if frame.is_corrupt:
-                raise CheckFailed(f"the picture at {float(moment):.2f} s is damaged")
-            _compare_points(frame, moment, expected.meant)
-            after += moment >= joint
-        if after > FRAMES_AROUND:
-            break
-    if not decoded:
-        raise CheckFailed(f"there is no picture at {float(joint):.2f} s")
-
-
-@contextmanager
-def _complaining(joint: Fraction) -> Iterator[None]:
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise CheckFailed(f"the picture at {float(joint):.2f} s cannot be decoded") from error
-
-
 def _compare_duration(seconds: Fraction, expected: Expected) -> None:
     if abs(seconds - expected.duration) > max(DURATION_TOLERANCE, 2 * expected.duration / expected.frames):
         raise CheckFailed(f"it lasts {float(seconds):.2f} s instead of {float(expected.duration):.2f} s")
 
 
-def _compare_points(frame: av.VideoFrame, moment: Fraction, meant: Meant) -> None:
-    wanted = meant.points.get(moment)
-    if wanted is None:
-        return
-    found = _points(frame)
-    if found.shape != wanted.shape:
-        raise CheckFailed(f"the picture at {float(moment):.2f} s has another size")
-    difference = float(np.abs(found.astype(np.int16) - wanted).mean())
-    if difference > DIFFERENCE_MAX:
-        raise CheckFailed(f"the picture at {float(moment):.2f} s is not what was meant")
-
-
-def _points(frame: av.VideoFrame) -> Points:
-    plane = frame.planes[0]
-    luma = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    return luma[: frame.height : EVERY, : frame.width : EVERY]
-
-
-def _compare_packets(path: Path, tracks: Sequence[TrackOut]) -> None:
+def compare_packets(path: Path, tracks: Sequence[TrackOut]) -> None:
+    """Raises CheckFailed if they are not, byte for byte, in the file."""
     try:
         movie = Movie(path)
         found = [movie.video, movie.audio]

@@ -10,9 +10,10 @@ from pathlib import Path
 import av
 
 from novai_web.engines.ffmpeg.inside import faces, plain, previews, remux
-from novai_web.engines.ffmpeg.inside.check import CheckFailed, Expected, check_picture, check_variant
+from novai_web.engines.ffmpeg.inside.check import Expected, check_picture, check_variant
 from novai_web.engines.ffmpeg.inside.exact import Exact
 from novai_web.engines.ffmpeg.inside.lanes import Lanes
+from novai_web.engines.ffmpeg.inside.looking import CheckFailed, look
 from novai_web.engines.ffmpeg.inside.normalised import Normalised
 from novai_web.engines.ffmpeg.inside.progress import Meter, Progress
 from novai_web.engines.ffmpeg.inside.sounds import Sounding, Sounds, original
@@ -146,7 +147,8 @@ class _Attempt:
         self.way = pictures[0].way
         self.work = clip.shop.work / f"clip-{clip.number}-{number}"
         self.is_over = False
-        self._still: Mapping[str, str] | None = None
+        self._first: Looked | None = None
+        self._looking = threading.Lock()
         self._original: TrackOut | None = None
 
     def start(self) -> None:
@@ -257,25 +259,32 @@ class _Attempt:
         self.add(DELIVERY, lambda: self._look(finished))
 
     def _look(self, finished: Finished) -> None:
-        name = f"picture-{finished.picture.variants[0][0].n}"
-        draft = self.work / f"{name}.mp4"
-        writing.write(draft, [finished.track])
-        expected = self._expected(finished, [finished.track], finished.joints)
-        media = check_picture(draft, expected, self.shop.limits)
-        face = self._face(finished, draft, media, name)
-        draft.unlink()
+        look(finished.track, finished.joints, finished.meant)
+        looked = self._looked(finished)
         self._meter(finished.picture).finish()
         for variant, track in finished.picture.variants:
-            self._sounded(finished, variant, track, Looked(media, face))
+            self._sounded(finished, variant, track, looked)
 
-    def _face(self, finished: Finished, draft: Path, media: Media, name: str) -> Mapping[str, str]:
-        """Where the hook is not on the frame that is shown, all pictures of the clip have one face."""
-        if finished.face is not None:
-            return faces.draw(finished.face, self.shop.folder / FACES, name)
-        if self._still is None or self.way == "naive":
+    def _looked(self, finished: Finished) -> Looked:
+        """What the file is: the same for all pictures of a clip. So is its face, where the hook is not on it."""
+        name, folder = f"picture-{finished.picture.variants[0][0].n}", self.shop.folder / FACES
+        with self._looking:
+            if self._first is None:
+                self._first = self._opened(finished, name)
+        if finished.face is None:
+            return self._first
+        return replace(self._first, face=faces.draw(finished.face, folder, name))
+
+    def _opened(self, finished: Finished, name: str) -> Looked:
+        draft = self.work / f"{name}.mp4"
+        writing.write(draft, [finished.track])
+        media = check_picture(draft, self._expected(finished, [finished.track]), self.shop.limits)
+        face: Mapping[str, str] = {}
+        if finished.face is None:
             still = previews.still(draft, media, self.shop.limits, previews.POSTER_SIDE)
-            self._still = faces.draw(still.convert("RGB"), self.shop.folder / FACES, name)
-        return self._still
+            face = faces.draw(still.convert("RGB"), self.shop.folder / FACES, name)
+        draft.unlink()
+        return Looked(media, face)
 
     def _sounded(self, finished: Finished, variant: Variant, track: Track, looked: Looked) -> None:
         def deliver(sounding: Sounding) -> None:
@@ -318,7 +327,7 @@ class _Attempt:
         )
         self.clip.done(variant, draft, checked)
 
-    def _expected(self, finished: Finished, tracks: Sequence[TrackOut], joints: tuple[Fraction, ...] = ()) -> Expected:
+    def _expected(self, finished: Finished, tracks: Sequence[TrackOut]) -> Expected:
         media = self.clip.media
         is_kept = self.way in ("copy", "exact")
         return Expected(
@@ -327,8 +336,6 @@ class _Attempt:
             frames=finished.frames,
             duration=finished.duration,
             tracks=tracks,
-            joints=joints,
-            meant=finished.meant,
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from novai_web.engines.ffmpeg.inside.check import CheckFailed
+from novai_web.engines.ffmpeg.inside.looking import CheckFailed
 from novai_web.engines.ffmpeg.inside.opening import audio_stream, open_media
 from novai_web.engines.ffmpeg.media import Limits
 

@@ -18,7 +18,7 @@ def encode(material: Normalised, picture: Picture, path: Path, threads: int, on_
     encoder: Encoder | None = None
     has_window = False
     for part, frame in material.frames(window_only=False):
-        encoder = encoder or material.encoder(Part.AFTER, path, threads=threads, statistics=None)
+        encoder = encoder or material.encoder(Part.BEFORE, path, threads=threads, statistics=None)
         has_window = has_window or part is Part.WINDOW
         encoder.push(canvas.draw(frame) if canvas is not None and part is Part.WINDOW else frame)
         on_frame()

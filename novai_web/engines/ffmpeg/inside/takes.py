@@ -13,8 +13,8 @@ from PIL import Image
 
 from novai_web.engines.ffmpeg.inside import faces
 from novai_web.engines.ffmpeg.inside.canvas import Canvas
-from novai_web.engines.ffmpeg.inside.check import Meant
 from novai_web.engines.ffmpeg.inside.lanes import Lanes, Work
+from novai_web.engines.ffmpeg.inside.looking import Meant
 from novai_web.engines.ffmpeg.inside.materials import Material, Part
 from novai_web.engines.ffmpeg.inside.progress import Meter
 from novai_web.engines.ffmpeg.inside.segments import Segment

@@ -1,0 +1,128 @@
+"""Decoding a finished picture track around its joints, and comparing what comes out with what was meant."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import accumulate
+from typing import cast
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from numpy.typing import NDArray
+
+from novai_web.engines.ffmpeg.h264.parameters import IDR_SLICE, NAL_TYPE, SLICE, AvcConfig, nals_of_sample
+from novai_web.engines.ffmpeg.mp4.boxes import VISUAL_HEADER, child
+from novai_web.engines.ffmpeg.mp4.writing import TrackOut
+from novai_web.errors import UnusableMedia
+
+FRAMES_AROUND = 3  # decoded in full on each side of a joint
+EVERY = 4  # every so many-th point of every so many-th line is compared
+# Mean difference in luma, of 255. Encoding at the worst quality that can be asked for stays far below it, another
+# picture is far above.
+DIFFERENCE_MAX = 20.0
+_DECODERS = {b"avc1": ("h264", b"avcC"), b"avc3": ("h264", b"avcC")}
+_DECODERS |= {b"hvc1": ("hevc", b"hvcC"), b"hev1": ("hevc", b"hvcC")}
+
+Points = NDArray[np.uint8]
+
+
+class CheckFailed(UnusableMedia):
+    """The finished file is not what it should be."""
+
+
+@dataclass
+class Meant:
+    """What is to be seen: luma of a few frames, by their moment in seconds. Filled while they are encoded."""
+
+    points: dict[Fraction, Points] = field(default_factory=dict)
+
+    def remember(self, moment: Fraction, frame: av.VideoFrame) -> None:
+        self.points[moment] = _points(frame).copy()
+
+
+def look(track: TrackOut, joints: tuple[Fraction, ...], meant: Meant) -> None:
+    """Each joint from the keyframe before it to a few frames after it. Raises CheckFailed for what is not as meant."""
+    looked = _Looked(track)
+    for joint in joints:
+        try:
+            looked.around(joint, meant)
+        except av.FFmpegError as error:
+            raise CheckFailed(f"the picture at {float(joint):.2f} s cannot be decoded") from error
+
+
+class _Looked:
+    def __init__(self, track: TrackOut) -> None:
+        self.track = track
+        self.name, self.box = _DECODERS[track.entry[4:8]]
+        self.extradata = child(track.entry, self.box, VISUAL_HEADER) or b""
+        self.length_size = AvcConfig.parse(self.extradata).length_size if self.name == "h264" else None
+        self.decode_times = list(accumulate(track.durations[:-1], initial=0))
+        offsets = track.composition or [0] * len(self.decode_times)
+        self.times = [decoded + offset for decoded, offset in zip(self.decode_times, offsets, strict=True)]
+        self.near = FRAMES_AROUND * max(1, track.duration // max(1, len(self.times)))
+
+    def around(self, joint: Fraction, meant: Meant) -> None:
+        begin = self.track.media_time
+        moment = begin + round(joint * self.track.timescale)
+        near = range(max(begin, moment - self.near), min(begin + self.track.duration, moment + self.near))
+        missing = {time for time in self.times if time in near}
+        after = 0
+        for frame in self._frames(near.start):
+            assert frame.pts is not None
+            missing.discard(frame.pts)
+            if frame.is_corrupt:
+                raise CheckFailed(f"the picture at {float(joint):.2f} s is damaged")
+            _compare(frame, Fraction(frame.pts - begin, self.track.timescale), meant)
+            after += frame.pts >= moment
+            if after > FRAMES_AROUND and not missing:
+                return
+        if missing:
+            raise CheckFailed(f"there is no picture at {float(joint):.2f} s")
+
+    def _frames(self, near: int) -> Iterator[av.VideoFrame]:
+        """From the keyframe before `near` on; before `near`, only frames that others need.
+
+        Without the loop filter, which costs much and hides no error.
+        """
+        decoder = cast(VideoCodecContext, av.CodecContext.create(self.name, "r"))
+        decoder.extradata = self.extradata
+        decoder.options = {"strict": "strict", "skip_loop_filter": "all"}
+        decoder.thread_count = 1
+        for number in range(self._keyframe_before(near), len(self.times)):
+            sample = self.track.samples[number]
+            if self.times[number] < near and not self._is_needed(sample):
+                continue
+            packet = av.Packet(bytes(sample))
+            packet.pts, packet.dts = self.times[number], self.decode_times[number]
+            yield from decoder.decode(packet)
+        yield from decoder.decode(None)
+
+    def _keyframe_before(self, time: int) -> int:
+        syncs = self.track.sync or [True] * len(self.times)
+        return max((n for n, sync in enumerate(syncs) if sync and self.times[n] <= time), default=0)
+
+    def _is_needed(self, sample: bytes | bytearray | memoryview) -> bool:
+        """Whether other frames refer to it (ITU-T H.264, 7.4.1: nal_ref_idc)."""
+        if self.length_size is None:
+            return True
+        nals = nals_of_sample(memoryview(sample), self.length_size)
+        return any(nal[0] >> 5 & 3 for nal in nals if nal[0] & NAL_TYPE in (SLICE, IDR_SLICE))
+
+
+def _compare(frame: av.VideoFrame, moment: Fraction, meant: Meant) -> None:
+    wanted = meant.points.get(moment)
+    if wanted is None:
+        return
+    found = _points(frame)
+    if found.shape != wanted.shape:
+        raise CheckFailed(f"the picture at {float(moment):.2f} s has another size")
+    difference = float(np.abs(found.astype(np.int16) - wanted).mean())
+    if difference > DIFFERENCE_MAX:
+        raise CheckFailed(f"the picture at {float(moment):.2f} s is not what was meant")
+
+
+def _points(frame: av.VideoFrame) -> Points:
+    plane = frame.planes[0]
+    luma = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return luma[: frame.height : EVERY, : frame.width : EVERY]
