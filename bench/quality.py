@@ -24,7 +24,7 @@ def ssim(batch: Batch, variant: Variant, made: Path) -> float:
     found = [value for wanted, frame in pairs for value in compare(wanted, frame)]
     found += compare.rest()
     under = sum(batch.is_under_hook(number) for number in range(round(batch.case.seconds * RATE)))
-    if len(found) < under:
+    if len(found) != under:
         raise SystemExit(f"{made}: {len(found)} frames under the hook instead of {under}")
     return sum(found) / len(found)
 

@@ -1,6 +1,7 @@
 """Every structure a source may have, with a hook at its start, in its middle and at its end: nothing else changes."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import conformance
@@ -144,6 +145,24 @@ def test_frames_of_one_length_stay_so(case: Case) -> None:
     if case.name == "variable_rate.mp4" or case.source.suffix != ".mp4":
         pytest.skip("its frames have several lengths")
     assert len(set(case.movie.video.durations)) == 1
+
+
+def test_many_hooks_made_side_by_side_are_each_whole(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As many threads as there are cores share the decoded frames of one clip."""
+    source = rendered.source(tmp_path_factory, "gop_60.mp4")
+    hooks = [f"Hook {number}" for number in range(8)]
+    made = rendered.render(tmp_path, [(source, None, hook) for hook in hooks], rendered.in_window("middle", threads=0))
+    assert made.failed == {}
+    first = looking.decoded(made.files[0]).frames
+    for number, hook in enumerate(hooks):
+        frames, stored = looking.frames(made.files[number]), looking.decoded(made.files[number], strictly=True)
+        hooked = [n for n, frame in enumerate(frames) if frame.hooked]
+        assert hooked == list(range(51, 96))
+        assert stored.said == ""
+        assert [n for n, frame in enumerate(stored.frames) if frame != first[n]] == (hooked if number else [])
+        before = looking.frames(source)
+        others = [looking.composite(before[70].luma, other) for other in hooks]
+        assert int(np.argmax([looking.ssim(frames[70].luma, other) for other in others])) == number, hook
 
 
 def look(container: av.container.InputContainer) -> tuple[object, ...]:

@@ -18,7 +18,7 @@ from novai_web.engines.ffmpeg.inside.normalised import Normalised
 from novai_web.engines.ffmpeg.inside.progress import Meter, Progress
 from novai_web.engines.ffmpeg.inside.sounds import Sounding, Sounds, original
 from novai_web.engines.ffmpeg.inside.takes import DECODING, Finished, NeverSeen, Setting, Take
-from novai_web.engines.ffmpeg.inside.tracks import Look, copied, picture_track
+from novai_web.engines.ffmpeg.inside.tracks import Look, copied, picture_track, shown_range
 from novai_web.engines.ffmpeg.inside.upright import UPRIGHT, Turn
 from novai_web.engines.ffmpeg.malformed import Malformed
 from novai_web.engines.ffmpeg.media import FACES, Checked, Limits, Media, Way
@@ -171,8 +171,7 @@ class _Attempt:
         return guarded
 
     def _fail(self, error: Exception) -> None:
-        if getattr(error, "errno", None) in (ENOSPC, EDQUOT):
-            self.shop.say(full=True)
+        if is_full(error):
             raise error
         with self.clip.lock:
             if self.is_over:
@@ -339,9 +338,14 @@ class _Attempt:
         )
 
 
+def is_full(error: Exception) -> bool:
+    """Whether the disk is, which no other way of making a picture would mend."""
+    return getattr(error, "errno", None) in (ENOSPC, EDQUOT)
+
+
 def whole(source: Source) -> TrackOut:
     """All packets of a picture, as they are."""
-    return picture_track(copied(source, 0, len(source.times)), Look.of(source.track), source.origin, source.end)
+    return picture_track(copied(source, *shown_range(source)), Look.of(source.track), source.origin, source.end)
 
 
 def frames_shown(source: Source) -> int:

@@ -21,7 +21,7 @@ from novai_web.engines.ffmpeg.inside.drawing import Picture
 from novai_web.engines.ffmpeg.inside.materials import Part
 from novai_web.engines.ffmpeg.inside.segments import Segment
 from novai_web.engines.ffmpeg.inside.stored import Stored
-from novai_web.engines.ffmpeg.inside.tracks import Look, Samples, copied, picture_track
+from novai_web.engines.ffmpeg.inside.tracks import Look, Samples, copied, picture_track, shown_range
 from novai_web.engines.ffmpeg.inside.x264 import Encoder, Shape, Statistics
 from novai_web.engines.ffmpeg.malformed import Malformed
 from novai_web.engines.ffmpeg.mp4.boxes import VISUAL_HEADER, with_child
@@ -56,8 +56,9 @@ class Exact:
             like=self.sps,
             reorder_frames=source.reorder_frames,
         )
-        self._head = copied(source, 0, self.cut.first)
-        self._tail = copied(source, self.cut.last, len(source.times))
+        begins, ends = shown_range(source)
+        self._head = copied(source, begins, self.cut.first)
+        self._tail = copied(source, self.cut.last, ends)
         self._keyframe_base = self._free_keyframe_numbers()
         self._numbers: dict[bytes, int] = {}
         self._lock = threading.Lock()

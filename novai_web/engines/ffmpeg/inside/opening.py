@@ -56,11 +56,10 @@ def open_media(path: Path, limits: Limits, *, decoding: bool = True) -> Iterator
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
-    """The first moving picture; a cover image inside a song is not one."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    return None
+    """The first moving picture; a cover image is not one, whether it is marked as such or only encoded as one."""
+    pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    moving = (stream for stream in pictures if codec(stream) in VIDEO_CODECS)
+    return next(moving, pictures[0] if pictures else None)
 
 
 def audio_stream(container: InputContainer) -> AudioStream | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from novai_web.engines.ffmpeg.inside.clips import ClipWork, Shop
+from novai_web.engines.ffmpeg.inside.clips import ClipWork, Shop, is_full
 from novai_web.engines.ffmpeg.inside.lanes import Lanes
 from novai_web.engines.ffmpeg.inside.progress import Progress
 from novai_web.engines.ffmpeg.inside.sounds import Sounds
@@ -63,7 +63,12 @@ class _Render:
 
     def run(self) -> None:
         self._admit()
-        self.shop.lanes.run()
+        try:
+            self.shop.lanes.run()
+        except OSError as error:
+            if is_full(error):
+                self.shop.say(full=True)
+            raise
 
     def _admit(self) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
@@ -25,6 +25,8 @@ from novai_web.engines.ffmpeg.shelf import Shelf
 from novai_web.engines.ffmpeg.source import Source
 from novai_web.errors import UnusableMedia
 
+# Another process that makes the same sound is waited for, so long in a lane and so often between other work.
+WAIT_SECONDS, WAITS_MAX = 0.1, 300
 DAMAGED = "Its sound is damaged somewhere and cannot be decoded. Export that file again."
 
 
@@ -37,6 +39,21 @@ class Sounding:
     why_not: str | None = None
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """A sound for one clip of this length."""
+
+    planned: Planned
+    video: Path
+    duration: Fraction
+
+    @property
+    def key(self) -> "Key":
+        """What files it is made of, and how long it is."""
+        return self.planned.audio, self.video if self.planned.with_original else None, self.duration
+
+
+Key = tuple[Path | None, Path | None, Fraction]
 Then = Callable[[Sounding], None]
 
 
@@ -46,60 +63,66 @@ class Sounds:
     def __init__(self, lanes: Lanes, work: Path, settings: RenderSettings, limits: Limits, shelf: Shelf | None) -> None:
         self.lanes, self.work, self.settings, self.limits, self.shelf = lanes, work, settings, limits, shelf
         self._lock = threading.Lock()
-        self._found: dict[tuple[object, ...], Sounding] = {}
-        self._asked: dict[tuple[object, ...], list[Then]] = {}
+        self._found: dict[Key, Sounding] = {}
+        self._asked: dict[Key, list[Then]] = {}
         self._digests: dict[Path, str] = {}
         self._numbers = count()
 
     def request(self, planned: Planned, video: Path, duration: Fraction, urgency: tuple[int, ...], then: Then) -> None:
         """`then` may be called at once."""
-        key = (planned.audio, video if planned.with_original else None, duration)
+        wish = _Wish(planned, video, duration)
         with self._lock:
-            found = self._found.get(key)
+            found = self._found.get(wish.key)
             if found is None:
-                asked = self._asked.setdefault(key, [])
+                asked = self._asked.setdefault(wish.key, [])
                 asked.append(then)
                 is_first = len(asked) == 1
         if found is not None:
             then(found)
         elif is_first:
-            self.lanes.add(urgency, lambda: self._make(key, planned, video, duration))
+            self.lanes.add(urgency, lambda: self._make(wish, urgency))
 
-    def _make(self, key: tuple[object, ...], planned: Planned, video: Path, duration: Fraction) -> None:
+    def _make(self, wish: "_Wish", urgency: tuple[int, ...], waited: int = 0) -> None:
         try:
-            path, audible = self._path(planned, video, duration)
-            heard = hear(path, self.limits, duration, audible)
-            found = Sounding(track_of(path), heard)
+            found = self._found_or_made(wish, is_patient=waited < WAITS_MAX)
         except UnusableMedia as error:
             found = Sounding(why_not=str(error))
         except (av.FFmpegError, Malformed):
             found = Sounding(why_not=DAMAGED)
+        if found is None:
+            self.lanes.add((urgency[0] + 1, *urgency[1:]), lambda: self._make(wish, urgency, waited + 1))
+            return
         with self._lock:
-            self._found[key] = found
-            asked = self._asked.pop(key)
+            self._found[wish.key] = found
+            asked = self._asked.pop(wish.key)
         for then in asked:
             then(found)
 
-    def _path(self, planned: Planned, video: Path, duration: Fraction) -> tuple[Path, bool]:
-        """A finished track in a file of its own; from the shelf, if another render made it before."""
-        own = self.work / f"sound-{next(self._numbers)}.m4a"
+    def _found_or_made(self, wish: "_Wish", is_patient: bool) -> Sounding | None:
+        """From the shelf, if another render made it before; None while another is about to."""
         if self.shelf is None:
-            return own, audio.make(planned, video, duration, self.settings, self.limits, own).audible
-        name = self._name(planned, video, duration)
-        with ExitStack() as stack:
+            return self._made(wish)[0]
+        name = self._name(wish)
+        with self.shelf.lock(name, seconds=WAIT_SECONDS) as ours:
             if (shelved := self.shelf.take(name)) is not None:
-                return shelved, False
-            stack.enter_context(self.shelf.lock(name))
-            if (shelved := self.shelf.take(name)) is not None:
-                return shelved, False
-            made = audio.make(planned, video, duration, self.settings, self.limits, own)
-            return self.shelf.put(name, own), made.audible
+                return _heard(shelved, self.limits, wish.duration, audible=False)
+            if not ours and is_patient:
+                return None
+            sounding, path = self._made(wish)
+            with suppress(OSError):  # what cannot be kept for others is still there for this render
+                self.shelf.put(name, path)
+            return sounding
 
-    def _name(self, planned: Planned, video: Path, duration: Fraction) -> str:
+    def _made(self, wish: "_Wish") -> tuple[Sounding, Path]:
+        path = self.work / f"sound-{next(self._numbers)}.m4a"
+        made = audio.make(wish.planned, wish.video, wish.duration, self.settings, self.limits, path)
+        return _heard(path, self.limits, wish.duration, made.audible), path
+
+    def _name(self, wish: "_Wish") -> str:
         """All that decides how the track sounds, and nothing else."""
         sound = {name: getattr(self.settings, name) for name in Sound.model_fields}
-        files = [self._digest(path) for path in (planned.audio, video if planned.with_original else None) if path]
-        parts = [audio.VERSION, av.__version__, files, planned.with_original, str(duration), sound]
+        files = [self._digest(path) for path in wish.key[:2] if path]
+        parts = [audio.VERSION, av.__version__, files, wish.planned.with_original, str(wish.duration), sound]
         parts.append(self.settings.audio_bit_rate)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -108,6 +131,10 @@ class Sounds:
             with path.open("rb") as file:
                 self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digests[path]
+
+
+def _heard(path: Path, limits: Limits, duration: Fraction, audible: bool) -> Sounding:
+    return Sounding(track_of(path), hear(path, limits, duration, audible))
 
 
 def track_of(path: Path) -> TrackOut:

@@ -71,6 +71,13 @@ def copied(source: Source, first: int, last: int) -> Samples:
     return samples
 
 
+def shown_range(source: Source) -> tuple[int, int]:
+    """The samples needed for what is shown, from the first to before the last: what was trimmed off stays out."""
+    first = max((index for index in source.keyframes if source.times[index] <= source.origin), default=0)
+    last = max(index for index, time in enumerate(source.times) if time < source.end)
+    return first, last + 1
+
+
 def _is_keyframe(nals: Sequence[memoryview], is_said_to_be: bool) -> bool:
     """Besides IDR pictures, a picture that needs no other may be meant to begin with (an open GOP)."""
     slices = [nal for nal in nals if nal[0] & NAL_TYPE in (SLICE, IDR_SLICE)]
