@@ -10,6 +10,7 @@ Clips and songs are made once and kept in .bench/, which may be deleted.
 """
 
 import argparse
+import os
 import shutil
 import sys
 import time
@@ -116,6 +117,7 @@ class Bench:
         return deliveries[0]
 
     def _watched(self, name: str, run: Callable[[], Cost], variants: int) -> Cost:
+        os.sync()  # what others have written is not our measurement's to wait for
         start, busy = time.perf_counter(), busy_seconds()
         cost = run()
         self.foreign += max(0.0, busy_seconds() - busy - cost.cpu * variants)

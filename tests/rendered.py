@@ -223,7 +223,7 @@ def case(factory: pytest.TempPathFactory, name: str, window: str) -> Case:
 
 
 def in_window(window: str, **changes: Any) -> RenderSettings:
-    """With one thread, unless told otherwise: x264 does not do the same with two, so qualities could not be compared."""
+    """With one thread, unless told otherwise: with two, x264 does something else, and qualities do not compare."""
     start, duration = WINDOWS[window]
     fields = {"hook_start_seconds": start, "hook_duration_seconds": duration, "threads": 1, **changes}
     return RenderSettings(**{**looking.HOOK.model_dump(), **fields})

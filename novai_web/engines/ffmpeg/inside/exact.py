@@ -18,11 +18,10 @@ from novai_web.engines.ffmpeg.h264.parameters import PPS, PPS_COUNT, SPS, AvcCon
 from novai_web.engines.ffmpeg.h264.slices import Retarget, reason_against
 from novai_web.engines.ffmpeg.inside import text
 from novai_web.engines.ffmpeg.inside.drawing import Picture
-from novai_web.engines.ffmpeg.inside.materials import Part
-from novai_web.engines.ffmpeg.inside.segments import Segment
+from novai_web.engines.ffmpeg.inside.segments import Part, Segment
 from novai_web.engines.ffmpeg.inside.stored import Stored
 from novai_web.engines.ffmpeg.inside.tracks import Look, Samples, copied, picture_track, shown_range
-from novai_web.engines.ffmpeg.inside.x264 import Encoder, Shape, Statistics
+from novai_web.engines.ffmpeg.inside.x264 import Encoder, Shape, Statistics, better_crf
 from novai_web.engines.ffmpeg.malformed import Malformed
 from novai_web.engines.ffmpeg.mp4.boxes import VISUAL_HEADER, with_child
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
@@ -130,7 +129,7 @@ class Exact:
             seconds=float((end - begin) * self.time_base),
             statistics=statistics,
             length_size=self.config.length_size,
-            is_opening=begin <= self.source.origin,
+            better_crf=better_crf(part, is_opening=begin <= self.source.origin),
         )
         encoded = SPS.parse(encoder.sps)
         if (reason := reason_against(encoded, self.sps)) is not None:

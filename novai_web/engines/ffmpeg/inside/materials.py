@@ -1,7 +1,6 @@
 """What a way of making pictures needs of a clip: its frames, encoders that fit it, and the finished track."""
 
 from collections.abc import Iterator
-from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -9,17 +8,9 @@ from typing import Protocol
 import av
 
 from novai_web.engines.ffmpeg.inside.drawing import Picture
-from novai_web.engines.ffmpeg.inside.segments import Segment
+from novai_web.engines.ffmpeg.inside.segments import Part, Segment
 from novai_web.engines.ffmpeg.inside.x264 import Encoder, Statistics
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
-
-
-class Part(Enum):
-    """Where a frame lies; BEFORE and AFTER carry no hook, so all pictures of a clip share them."""
-
-    BEFORE = "before"
-    WINDOW = "window"
-    AFTER = "after"
 
 
 class Material(Protocol):

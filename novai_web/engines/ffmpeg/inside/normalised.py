@@ -12,11 +12,10 @@ from novai_web.engines.ffmpeg.h264.parameters import SPS, AvcConfig
 from novai_web.engines.ffmpeg.inside import text
 from novai_web.engines.ffmpeg.inside.drawing import Picture
 from novai_web.engines.ffmpeg.inside.graphs import Framer
-from novai_web.engines.ffmpeg.inside.materials import Part
 from novai_web.engines.ffmpeg.inside.opening import open_media, video_stream
-from novai_web.engines.ffmpeg.inside.segments import Segment
+from novai_web.engines.ffmpeg.inside.segments import Part, Segment
 from novai_web.engines.ffmpeg.inside.tracks import Samples, fresh_look, picture_track
-from novai_web.engines.ffmpeg.inside.x264 import Encoder, Shape, Statistics
+from novai_web.engines.ffmpeg.inside.x264 import Encoder, Shape, Statistics, better_crf
 from novai_web.engines.ffmpeg.malformed import Malformed
 from novai_web.engines.ffmpeg.media import Limits, Media
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
@@ -91,6 +90,11 @@ class Normalised:
         self._require_all(frame_count)
         self.frame_count, self._ends = frame_count, last_ends
 
+    @property
+    def _opening(self) -> Part:
+        """Which part comes first."""
+        return Part.BEFORE if self.start > 0 else Part.WINDOW if self.end > 0 else Part.AFTER
+
     def _require_all(self, frames: int) -> None:
         """A video of which much cannot be decoded would stand still where it should move."""
         if not frames:
@@ -112,7 +116,7 @@ class Normalised:
             threads=threads,
             seconds=seconds,
             statistics=statistics,
-            is_opening=part is Part.BEFORE or (self.start <= 0 and part is Part.WINDOW) or self.end <= 0,
+            better_crf=better_crf(part, is_opening=part in (Part.BEFORE, self._opening)),
         )
 
     def drawing(self, hook: str) -> Picture | None:

@@ -5,8 +5,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from novai_web.engines.ffmpeg.inside.canvas import Canvas
-from novai_web.engines.ffmpeg.inside.materials import Part
 from novai_web.engines.ffmpeg.inside.normalised import Normalised
+from novai_web.engines.ffmpeg.inside.segments import Part
 from novai_web.engines.ffmpeg.inside.takes import NEVER_SEEN, Finished, NeverSeen
 from novai_web.engines.ffmpeg.inside.x264 import Encoder
 from novai_web.engines.ffmpeg.planning import Picture

@@ -2,8 +2,17 @@
 
 import mmap
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import accumulate
 from pathlib import Path
+
+
+class Part(Enum):
+    """Where a frame lies; BEFORE and AFTER carry no hook, so all pictures of a clip share them."""
+
+    BEFORE = "before"
+    WINDOW = "window"
+    AFTER = "after"
 
 
 @dataclass(frozen=True)

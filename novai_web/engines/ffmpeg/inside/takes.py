@@ -15,9 +15,9 @@ from novai_web.engines.ffmpeg.inside import faces
 from novai_web.engines.ffmpeg.inside.canvas import Canvas
 from novai_web.engines.ffmpeg.inside.lanes import Lanes, Work
 from novai_web.engines.ffmpeg.inside.looking import Meant
-from novai_web.engines.ffmpeg.inside.materials import Material, Part
+from novai_web.engines.ffmpeg.inside.materials import Material
 from novai_web.engines.ffmpeg.inside.progress import Meter
-from novai_web.engines.ffmpeg.inside.segments import Segment
+from novai_web.engines.ffmpeg.inside.segments import Part, Segment
 from novai_web.engines.ffmpeg.inside.upright import Turn
 from novai_web.engines.ffmpeg.inside.x264 import STATISTICS_FRAMES_MIN, Encoder, Statistics
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut

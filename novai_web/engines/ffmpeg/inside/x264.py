@@ -18,16 +18,21 @@ from novai_web.engines.ffmpeg.h264.parameters import (
     SPS_TYPE,
     nals_of_annexb,
 )
-from novai_web.engines.ffmpeg.inside.segments import Segment, Spool
+from novai_web.engines.ffmpeg.inside.segments import Part, Segment, Spool
 from novai_web.engines.ffmpeg.malformed import Malformed
 from novai_web.engines.ffmpeg.settings import RenderSettings
 
 KEYFRAME_SECONDS = 2  # so that players can seek
 # A segment up to this long begins with its only forced keyframe: what follows it begins with one too.
 ONE_GOP_SECONDS = 4
-# In a whole encode, later keyframes profit from what x264 has learnt by then; the first of an encoder does not. A part
-# that begins in the middle is made so much better that its picture is no worse than in the whole.
+# A part is made so much better than was asked for, in CRF, that its picture is no worse than within a whole encode.
+# There, later keyframes profit from what x264 has learnt by then; the first keyframe of an encoder does not.
 CONTINUED_CRF = 0.8
+# And there, the frames before a part's end are worth more, as others refer to them.
+CUT_SHORT_CRF = 0.2
+# The second pass has no motion vectors from looking ahead to begin its search with. Where much moves, it needs this
+# much more for the same picture; giving it those vectors would cost most of the time that it saves.
+SECOND_PASS_BITS = 1.08
 STATISTICS_FRAMES_MIN = 30  # fewer give x264's second pass too little to distribute
 REFERENCES_OF_PYRAMID = 4
 # Reference frames that x264's presets would use.
@@ -42,7 +47,7 @@ class Statistics:
     """x264's decisions on a window (frame types, macroblock tree), written by the first hook and read by the others.
 
     Two hooks differ in a few pixels, so the costly look ahead gives the same for both. The second pass is told to
-    reach the bitrate that the first one had at its constant quality.
+    reach a bitrate, from that which the first one had at its constant quality.
     """
 
     path: Path
@@ -77,13 +82,13 @@ class Encoder:
         seconds: float | None = None,
         statistics: Statistics | None = None,
         length_size: int = 4,
-        is_opening: bool = True,
+        better_crf: float = 0,
     ) -> None:
         self.shape, self.length_size, self.statistics = shape, length_size, statistics
         self.repeats = statistics is not None and statistics.bit_rate is not None
         self._spool = Spool(path)
         self._context: VideoCodecContext | None = _open(
-            shape, settings, threads, seconds, statistics, settings.crf - (0 if is_opening else CONTINUED_CRF)
+            shape, settings, threads, seconds, statistics, settings.crf - better_crf
         )
         units = {unit[0] & NAL_TYPE: unit for unit in nals_of_annexb(bytes(self._context.extradata or b""))}
         if SPS_TYPE not in units or PPS_TYPE not in units:
@@ -122,6 +127,12 @@ class Encoder:
             self._spool.add(packet.pts, bytes(sample), sync)
 
 
+def better_crf(part: Part, *, is_opening: bool) -> float:
+    if not is_opening:
+        return CONTINUED_CRF
+    return CUT_SHORT_CRF if part is Part.WINDOW else 0
+
+
 def _open(
     shape: Shape,
     settings: RenderSettings,
@@ -151,7 +162,7 @@ def _open(
         options["stats"] = str(statistics.path)
         parameters.append("pass=1" if statistics.bit_rate is None else "pass=2")
     if statistics is not None and statistics.bit_rate is not None:
-        context.bit_rate = statistics.bit_rate
+        context.bit_rate = round(statistics.bit_rate * SECOND_PASS_BITS)
     else:
         options["crf"] = str(crf)
     context.options = options | {"x264-params": ":".join(parameters)}
