@@ -145,7 +145,7 @@ def test_frames_of_one_length_stay_so(case: Case) -> None:
     only_exact(case)
     if case.name == "variable_rate.mp4" or case.source.suffix != ".mp4":
         pytest.skip("its frames have several lengths")
-    assert len(set(case.movie.video.durations)) == 1
+    assert len(set(case.movie.video.durations[:-1])) == 1  # the last ends where the source does
 
 
 def test_many_hooks_made_side_by_side_are_each_whole(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

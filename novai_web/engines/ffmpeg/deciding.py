@@ -9,6 +9,7 @@ from novai_web.engines.ffmpeg.media import Limits, Media, Way
 from novai_web.engines.ffmpeg.planning import Clip, Picture, Plan, Track, Variant, needs_reframing, target_size
 from novai_web.engines.ffmpeg.settings import RenderSettings
 from novai_web.engines.ffmpeg.source import Cut, Source
+from novai_web.engines.ffmpeg.style import TEXT_LENGTH_MAX
 from novai_web.errors import UnusableMedia
 
 COPYABLE = ("h264", "hevc")  # what every player of MP4 can be expected to have, if it could play the source
@@ -130,6 +131,8 @@ def _reason_to_refuse(variant: Variant, settings: RenderSettings, found: Found) 
         return f"Its audio cannot be used. {audio}"
     if audio is not None and not audio.has_audio:
         return "Its audio has no sound. Choose another."
+    if len((variant.hook or "").strip()) > TEXT_LENGTH_MAX:
+        return f"Its hook is longer than {TEXT_LENGTH_MAX} characters. Shorten it."
     end = video.duration_seconds or 0
     if (variant.hook or "").strip() and settings.hook_start_seconds > end - TICK_SECONDS:
         return (

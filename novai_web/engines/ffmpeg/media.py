@@ -86,7 +86,7 @@ class Limits(_Json):
     frame_bytes_max: int = 768 * MEGABYTE  # decoded pictures that a render keeps for its hooks to share
     shelf_bytes_max: int = 256 * MEGABYTE  # finished sounds that stay for other renders
     file_bytes_max: int = 16 * GIGABYTE  # largest file the child may write
-    open_files_max: int = 256
+    open_files_max: int = 4096
     probe_seconds_max: float = 60
     preview_seconds_max: float = 120
     silence_seconds_max: float = 120  # a render that says nothing for so long is stuck

@@ -53,6 +53,9 @@ class Shelf:
         self._prune()
         return target
 
+    def forget(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
     @contextmanager
     def lock(self, key: str, seconds: float = LOCK_SECONDS_MAX) -> Iterator[bool]:
         """Held while a file is made, so that nobody else makes the same one. Says whether it is ours.

@@ -31,8 +31,10 @@ def nals_of_sample(sample: bytes | memoryview, length_size: int) -> list[memoryv
     """The NAL units of a sample of an MP4. Raises Malformed when their lengths do not add up to it."""
     view, at = memoryview(sample), 0
     found: list[memoryview] = []
+    seen = 0
     while at < len(view):
-        if len(found) == NALS_MAX:
+        seen += 1  # the empty ones too
+        if seen > NALS_MAX:
             raise Malformed("its samples are damaged")
         start = at + length_size
         at = start + int.from_bytes(view[at:start], "big")

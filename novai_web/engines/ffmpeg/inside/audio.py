@@ -1,9 +1,10 @@
 """Making a sound track: loop or trim, loudness by one static gain, mix, fade, AAC once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
+from itertools import repeat
+from math import ceil, isfinite
 from pathlib import Path
 
 import av
@@ -24,6 +25,9 @@ RATE = 48_000
 VERSION = 1  # of how sounds are made: a change makes shelved ones unfit
 CHUNK = 4096
 KEPT_SAMPLES_MAX = 8_000_000  # almost three minutes, 64 MB: decoded once; what is longer is decoded for each pass
+GAP_SAMPLES = RATE // 40  # less is rounding, or the resampler's delay
+AUDIBLE = 0.01  # −40 dBFS
+REPEATED_SAMPLES_MAX = 2 * RATE
 GAIN_DB_MAX = 24.0  # more would only make noise loud
 PEAK_MAX = 0.84  # −1.5 dBFS: room for what AAC adds
 SILENCE_LUFS = -69.0  # ebur128 answers −70 for silence
@@ -39,22 +43,30 @@ class Made:
     audible: bool
 
 
-def make(track: Track, video: Path, duration: Fraction, settings: RenderSettings, limits: Limits, path: Path) -> Made:
-    """An M4A exactly as long as the picture, to the sample."""
+def make(
+    track: Track,
+    video: Path,
+    duration: Fraction,
+    settings: RenderSettings,
+    limits: Limits,
+    path: Path,
+    alive: Callable[[], None],
+) -> Made:
+    """An M4A exactly as long as the picture, to the sample. `alive` is called as the work gets on."""
     total = round(duration * RATE)
     parts: list[tuple[_Source, float]] = []
     target = settings.audio_loudness_lufs
     if track.audio is not None:
-        chosen = _Source(track.audio, total, settings.audio_loop, settings.audio_fade_seconds, None, limits)
+        chosen = _Source(track.audio, total, settings.audio_loop, settings.audio_fade_seconds, None, limits, alive)
         level = settings.audio_level_db if track.with_original else 0.0
         parts.append((chosen, _gain(chosen, target) * 10 ** (level / 20)))
     if track.with_original:
-        original = _Source(video, total, False, 0, video, limits)
+        original = _Source(video, total, False, 0, video, limits, alive)
         parts.append((original, _gain(original, target) if track.audio is not None else 1.0))
     peak = max((float(np.abs(chunk).max()) for chunk in _mixed(parts)), default=0.0)
     chunks = _mixed(parts)
     _encode(_limited(chunks) if peak > PEAK_MAX else chunks, total, settings.audio_bit_rate, path)
-    return Made(path, peak > 0.001)
+    return Made(path, peak > AUDIBLE)
 
 
 @dataclass
@@ -67,6 +79,7 @@ class _Source:
     fade_seconds: float
     picture: Path | None  # of the same file: where its time begins
     limits: Limits
+    alive: Callable[[], None]
     _kept: list[Samples] | None = None
 
     def chunks(self) -> Iterator[Samples]:
@@ -81,6 +94,7 @@ class _Source:
         rest = np.zeros((2, 0), np.float32)
         at = 0
         for piece in self._pieces():
+            self.alive()
             rest = np.concatenate((rest, piece), axis=1)
             while rest.shape[1] >= CHUNK and at < self.total:
                 yield self._faded(rest[:, : min(CHUNK, self.total - at)], at)
@@ -97,15 +111,20 @@ class _Source:
             at += size
 
     def _pieces(self) -> Iterator[Samples]:
-        while True:
-            heard = 0
-            for piece in decoded(self.path, self.limits, aligned=self.picture is not None):
-                heard += piece.shape[1]
-                yield piece
-            if not heard:
-                raise UnusableMedia("There is no sound in this audio that can be decoded.")
-            if not self.loop:
-                return
+        """A short file that is repeated is decoded once, however often it is heard."""
+        kept: list[Samples] | None = []
+        heard = 0
+        for piece in decoded(self.path, self.limits, aligned=self.picture is not None):
+            heard += piece.shape[1]
+            kept = [*kept, piece] if kept is not None and self.loop and heard < REPEATED_SAMPLES_MAX else None
+            yield piece
+        if not heard:
+            raise UnusableMedia("There is no sound in this audio that can be decoded.")
+        if kept:
+            once = np.concatenate(kept, axis=1)
+            yield from repeat(np.tile(once, (1, ceil(CHUNK / heard))))
+        while self.loop:
+            yield from decoded(self.path, self.limits, aligned=False)
 
     def _faded(self, chunk: Samples, at: int) -> Samples:
         fade = min(round(self.fade_seconds * RATE), self.total)
@@ -117,7 +136,10 @@ class _Source:
 
 
 def decoded(path: Path, limits: Limits, aligned: bool) -> Iterator[Samples]:
-    """Stereo at 48 kHz. `aligned` begins with the file's first picture: earlier sound goes, later sound waits."""
+    """Stereo at 48 kHz. `aligned` begins with the file's first picture: earlier sound goes, later sound waits.
+
+    So does sound after a gap, where the file says that there is one.
+    """
     with open_media(path, limits) as container:
         stream = decodable_audio(container)
         if stream is None:
@@ -125,17 +147,25 @@ def decoded(path: Path, limits: Limits, aligned: bool) -> Iterator[Samples]:
         picture = video_stream(container) if aligned else None
         zero = first_moment(picture) if picture is not None else None
         resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
-        skip = 0
+        given = drop = 0  # samples that were yielded, and coming ones that will not be
+        is_first = True
         for frame in container.decode(stream):
             if zero is not None and frame.pts is not None and frame.time_base is not None:
-                skip = round((zero - frame.pts * frame.time_base) * RATE)
-                zero = None
-                if skip < 0:
-                    yield np.zeros((2, -skip), np.float32)
+                place = round((frame.pts * frame.time_base - zero) * RATE)
+                if is_first or abs(place - (given - drop)) > GAP_SAMPLES:
+                    yield from _silence(place - given)
+                    given, drop, is_first = max(given, place), max(0, given - place), False
             for piece in _arrays(resampler.resample(frame)):
-                yield piece[:, max(0, skip) :]
-                skip = max(0, skip - piece.shape[1])
+                rest = piece[:, drop:]
+                drop = max(0, drop - piece.shape[1])
+                given += rest.shape[1]
+                yield rest
         yield from _arrays(resampler.resample(None))
+
+
+def _silence(length: int) -> Iterator[Samples]:
+    for start in range(0, length, CHUNK):
+        yield np.zeros((2, min(CHUNK, length - start)), np.float32)
 
 
 def _arrays(frames: Iterable[av.AudioFrame]) -> Iterator[Samples]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from novai_web.engines.ffmpeg.inside.looking import CheckFailed
+from novai_web.engines.ffmpeg.inside.failing import CheckFailed
 from novai_web.engines.ffmpeg.inside.opening import audio_stream, codec, open_media, video_stream
 from novai_web.engines.ffmpeg.inside.probe import bit_rate, examine, frame_count, sound_of
 from novai_web.engines.ffmpeg.malformed import Malformed
@@ -68,13 +68,13 @@ def _compare_duration(seconds: Fraction, expected: Expected) -> None:
 def compare_packets(path: Path, tracks: Sequence[TrackOut]) -> None:
     """Raises CheckFailed if they are not, byte for byte, in the file."""
     try:
-        movie = Movie(path)
-        found = [movie.video, movie.audio]
-    except (Malformed, OSError) as error:
+        with Movie(path) as movie:
+            found = [track for track in (movie.video, movie.audio) if track is not None]
+            _compare("number of tracks", len(found), len(tracks))
+            for track, wanted in zip(found, tracks, strict=True):
+                _compare_track(track, wanted)
+    except Malformed as error:
         raise CheckFailed("it cannot be read back") from error
-    _compare("number of tracks", sum(track is not None for track in found), len(tracks))
-    for track, wanted in zip([track for track in found if track is not None], tracks, strict=True):
-        _compare_track(track, wanted)
 
 
 def _compare_track(track: Track, wanted: TrackOut) -> None:

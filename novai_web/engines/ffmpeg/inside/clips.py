@@ -1,23 +1,22 @@
 """One clip of a render: the ways its pictures are made, what happens when one fails, and the delivery of variants."""
 
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from errno import EDQUOT, ENOSPC
 from fractions import Fraction
 from pathlib import Path
-
-import av
 
 from novai_web.engines.ffmpeg.inside import faces, plain, previews, remux
 from novai_web.engines.ffmpeg.inside.check import Expected, check_picture, check_variant
 from novai_web.engines.ffmpeg.inside.exact import Exact
+from novai_web.engines.ffmpeg.inside.failing import FAILURES, clause, is_ours, sentence
 from novai_web.engines.ffmpeg.inside.lanes import Lanes
-from novai_web.engines.ffmpeg.inside.looking import CheckFailed, look
+from novai_web.engines.ffmpeg.inside.looking import look
 from novai_web.engines.ffmpeg.inside.normalised import Normalised
 from novai_web.engines.ffmpeg.inside.progress import Meter, Progress
 from novai_web.engines.ffmpeg.inside.sounds import Sounding, Sounds, original
-from novai_web.engines.ffmpeg.inside.takes import DECODING, Finished, NeverSeen, Setting, Take
+from novai_web.engines.ffmpeg.inside.takes import DECODING, NEVER_SEEN, Finished, Setting, Take
 from novai_web.engines.ffmpeg.inside.tracks import Look, copied, picture_track, shown_range
 from novai_web.engines.ffmpeg.inside.upright import UPRIGHT, Turn
 from novai_web.engines.ffmpeg.malformed import Malformed
@@ -26,13 +25,10 @@ from novai_web.engines.ffmpeg.mp4 import writing
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
 from novai_web.engines.ffmpeg.planning import Clip, Picture, Plan, Track, Variant, target_size
 from novai_web.engines.ffmpeg.source import Source
-from novai_web.errors import UnusableMedia
 
-DELIVERY, SOUND = 0, 3  # urgency within a clip, besides those of a take
+DELIVERY, SOUND = 0, 1  # urgency within a clip, besides those of a take
 VARIANT_FRAMES = 5  # what one variant costs besides its picture, in frames to encode
 _NEXT: dict[Way, Way] = {"copy": "normalise", "exact": "normalise", "normalise": "naive"}
-_DAMAGED = "It could not be rendered: its video or audio is damaged somewhere. Export that file again."
-_Failure = (UnusableMedia, Malformed, av.FFmpegError, OSError)
 
 
 @dataclass(frozen=True)
@@ -71,6 +67,7 @@ class ClipWork:
         self._meters()
         self._attempts = 0
         self._source: Source | None = None
+        self._unreadable: Exception | None = None
 
     def start(self) -> None:
         self.shop.say(started=sorted(self.left))
@@ -90,13 +87,22 @@ class ClipWork:
     def source(self) -> Source:
         """The clip as its container describes it; made into an MP4 first where it is none. Raises Malformed."""
         with self.lock:
+            if self._unreadable is not None:
+                raise self._unreadable
             if self._source is None:
-                path = self.clip.video
-                if self.clip.remux:
-                    path = self.shop.work / f"clip-{self.number}.mp4"
-                    remux.remux(self.clip.video, path, self.shop.limits)
-                self._source = Source(path)
+                try:
+                    self._source = self._opened()
+                except FAILURES as error:
+                    self._unreadable = error
+                    raise
             return self._source
+
+    def _opened(self) -> Source:
+        path = self.clip.video
+        if self.clip.remux:
+            path = self.shop.work / f"clip-{self.number}.mp4"
+            remux.remux(self.clip.video, path, self.shop.limits, self.shop.progress.alive)
+        return Source(path)
 
     def done(self, variant: Variant, draft: Path, checked: Checked) -> None:
         with self.lock:
@@ -119,7 +125,10 @@ class ClipWork:
         self.variant_meters[variant.n].finish()
         if not self.left:
             self.common.finish()
-            self._source = None
+            if self._source is not None:
+                self._source.close()
+            for folder in self.shop.work.glob(f"clip-{self.number}-*"):
+                shutil.rmtree(folder, ignore_errors=True)
             self.over(self)
 
     def _window_seconds(self) -> float:
@@ -165,26 +174,24 @@ class _Attempt:
                 return
             try:
                 work()
-            except _Failure as error:
+            except FAILURES as error:
                 self._fail(error)
 
         return guarded
 
     def _fail(self, error: Exception) -> None:
-        if is_full(error):
+        if is_ours(error):
             raise error
         with self.clip.lock:
             if self.is_over:
                 return
             self.is_over = True
         way = _NEXT.get(self.way)
-        if way is None or isinstance(error, NeverSeen):
+        if way is None:
             for picture in self.pictures:
-                for variant, _ in picture.variants:
-                    self.clip.failed(variant, _sentence(error))
+                self.refuse(picture, sentence(error))
             return
-        said = str(error) if isinstance(error, Malformed | UnusableMedia) else "it is damaged somewhere"
-        why = f"{self.way} did not work out: {said}"
+        why = f"{self.way} did not work out: {clause(error)}"
         left = [replace(picture, way=way, why=why) for picture in map(self._left_of, self.pictures) if picture.variants]
         if left:
             self.clip.attempt(left)
@@ -208,6 +215,7 @@ class _Attempt:
     def _exact(self) -> None:
         media = self.clip.media
         material = Exact(self.clip.source(), self.shop.plan.settings, (media.width or 2, media.height or 2))
+        self._ask_early(material.duration)
         self._take(material, material.stored.turn, (media.width or 2, media.height or 2))
 
     def _normalise(self) -> None:
@@ -228,6 +236,7 @@ class _Attempt:
             shown=shown,
             guarded=self.guarded,
             publish=self.publish,
+            refuse=self.refuse,
         )
         Take(
             setting, material, [(picture, self._meter(picture)) for picture in self.pictures], self.clip.common
@@ -240,7 +249,12 @@ class _Attempt:
         material = Normalised(self.clip.clip.video, self.clip.media, size, settings, limits, has_window)
         threads = max(1, lanes.width // max(1, len(self.shop.plan.clips)))
         meter = self._meter(picture)
-        self.publish(plain.encode(material, picture, self.work / "picture.h264", threads, lambda: meter.add(1)))
+        path = self.work / "picture.h264"
+        finished = plain.encode(material, picture, path, threads, lambda: meter.add(1))
+        if finished is None:
+            self.refuse(picture, NEVER_SEEN)
+        else:
+            self.publish(finished)
 
     @property
     def _target(self) -> tuple[int, int]:
@@ -252,6 +266,10 @@ class _Attempt:
         return self.clip.picture_meters[hooks.index(picture.hook)]
 
     # Delivery
+
+    def refuse(self, picture: Picture, why: str) -> None:
+        for variant, _ in picture.variants:
+            self.clip.failed(variant, why)
 
     def publish(self, finished: Finished) -> None:
         """A picture is looked at once, alone; then its variants get their sounds."""
@@ -296,10 +314,18 @@ class _Attempt:
             try:
                 deliver(Sounding(self._own_sound()))
                 return
-            except _Failure:
+            except FAILURES:
                 track = replace(track, action="encode")
         video_path, seconds = self.clip.clip.video, finished.duration
         self.shop.sounds.request(track, video_path, seconds, (self.clip.number, SOUND), deliver)
+
+    def _ask_early(self, seconds: Fraction) -> None:
+        """Sounds are begun before the pictures that will need them, so that nothing finished has to wait."""
+        for picture in self.pictures:
+            for _, track in picture.variants:
+                if track.action == "encode":
+                    urgency = self.clip.number, SOUND
+                    self.shop.sounds.request(track, self.clip.clip.video, seconds, urgency, lambda _: None)
 
     def _own_sound(self) -> TrackOut:
         if self._original is None:
@@ -338,11 +364,6 @@ class _Attempt:
         )
 
 
-def is_full(error: Exception) -> bool:
-    """Whether the disk is, which no other way of making a picture would mend."""
-    return getattr(error, "errno", None) in (ENOSPC, EDQUOT)
-
-
 def whole(source: Source) -> TrackOut:
     """All packets of a picture, as they are."""
     return picture_track(copied(source, *shown_range(source)), Look.of(source.track), source.origin, source.end)
@@ -350,11 +371,3 @@ def whole(source: Source) -> TrackOut:
 
 def frames_shown(source: Source) -> int:
     return sum(source.origin <= time < source.end for time in source.times)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, CheckFailed):
-        return f"It did not pass the check after rendering: {error}. It was not kept; try it again."
-    if isinstance(error, UnusableMedia):
-        return str(error)
-    return _DAMAGED

@@ -150,7 +150,8 @@ class Exact:
             if segment is not None:
                 samples.extend(segment.times, segment.samples(), segment.syncs)
         samples.extend_by(self._tail)
-        ours = [PPS.parse(pps).with_ids(number, self.sps.id) for pps, number in self._numbers.items()]
+        with self._lock:
+            ours = [PPS.parse(pps).with_ids(number, self.sps.id) for pps, number in self._numbers.items()]
         config = replace(self.config, pps=(*self.config.pps, *ours))
         entry = with_child(self.source.track.entry, b"avcC", config.to_bytes(), VISUAL_HEADER, drop=(b"btrt",))
         look = Look.of(self.source.track, entry)

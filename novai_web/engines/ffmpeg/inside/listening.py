@@ -1,16 +1,17 @@
 """Listening to a finished sound before it counts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from novai_web.engines.ffmpeg.inside.looking import CheckFailed
+from novai_web.engines.ffmpeg.inside.failing import CheckFailed
 from novai_web.engines.ffmpeg.inside.opening import audio_stream, open_media
 from novai_web.engines.ffmpeg.media import Limits
 
-INAUDIBLE = 10 ** (-60 / 20)
+INAUDIBLE = 10 ** (-70 / 20)  # far below what was found audible before it was encoded
 TOLERANCE_SECONDS = Fraction(1, 10)
 
 
@@ -22,7 +23,7 @@ class Heard:
     seconds: Fraction
 
 
-def hear(path: Path, limits: Limits, seconds: Fraction, audible: bool) -> Heard:
+def hear(path: Path, limits: Limits, seconds: Fraction, audible: bool, alive: Callable[[], None]) -> Heard:
     """Decode all of it. Raises CheckFailed when it has another length, or is silent though it should be audible."""
     peak, samples, rate = 0.0, 0, 1
     with open_media(path, limits) as container:
@@ -30,6 +31,7 @@ def hear(path: Path, limits: Limits, seconds: Fraction, audible: bool) -> Heard:
         if stream is None:
             raise CheckFailed("its sound is missing")
         for frame in container.decode(stream):
+            alive()
             peak = max(peak, float(np.abs(frame.to_ndarray()).max(initial=0)))
             samples, rate = samples + frame.samples, frame.sample_rate
     if abs(Fraction(samples, rate) - seconds) > TOLERANCE_SECONDS:

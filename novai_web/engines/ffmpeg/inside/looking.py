@@ -12,9 +12,9 @@ from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 from novai_web.engines.ffmpeg.h264.parameters import IDR_SLICE, NAL_TYPE, SLICE, AvcConfig, nals_of_sample
+from novai_web.engines.ffmpeg.inside.failing import CheckFailed
 from novai_web.engines.ffmpeg.mp4.boxes import VISUAL_HEADER, child
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
-from novai_web.errors import UnusableMedia
 
 FRAMES_AROUND = 3  # decoded in full on each side of a joint
 EVERY = 4  # every so many-th point of every so many-th line is compared
@@ -25,10 +25,6 @@ _DECODERS = {b"avc1": ("h264", b"avcC"), b"avc3": ("h264", b"avcC")}
 _DECODERS |= {b"hvc1": ("hevc", b"hvcC"), b"hev1": ("hevc", b"hvcC")}
 
 Points = NDArray[np.uint8]
-
-
-class CheckFailed(UnusableMedia):
-    """The finished file is not what it should be."""
 
 
 @dataclass

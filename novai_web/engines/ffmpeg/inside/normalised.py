@@ -13,6 +13,7 @@ from novai_web.engines.ffmpeg.inside import text
 from novai_web.engines.ffmpeg.inside.drawing import Picture
 from novai_web.engines.ffmpeg.inside.graphs import Framer
 from novai_web.engines.ffmpeg.inside.opening import open_media, video_stream
+from novai_web.engines.ffmpeg.inside.remux import first_moment
 from novai_web.engines.ffmpeg.inside.segments import Part, Segment
 from novai_web.engines.ffmpeg.inside.tracks import Samples, fresh_look, picture_track
 from novai_web.engines.ffmpeg.inside.x264 import Encoder, Shape, Statistics, better_crf
@@ -25,6 +26,7 @@ from novai_web.errors import UnusableMedia
 CLOCK = 90_000  # ticks a second, where the source's own cannot be written in an MP4
 FOR_EVER = 1e9  # seconds
 MISSING_MAX, MISSING_SHARE_MAX = 8, 0.01  # frames: some clips begin with a few that need what was cut off before them
+UNDECODABLE_SECONDS_MAX = Fraction(1, 2)
 NO_PICTURE = "There is no picture in this video that can be decoded."
 
 
@@ -143,17 +145,24 @@ class Normalised:
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         framer = Framer(self.size, self.settings.frame, self.settings.frame_fill, aspect, stream.time_base)
         usual = max(1, round(1 / (self._rate * self.time_base)))
-        origin: int | None = None
+        origin = round(first_moment(stream) / self.time_base)
         last = -1
         for frame in _framed(container, stream, framer):
             scale = (frame.time_base or stream.time_base) / self.time_base  # deinterlacing counts in halves
-            ticks = last + 1 + (origin or 0) if frame.pts is None else round(frame.pts * scale)
-            origin = ticks if origin is None else origin
-            # Two frames at one time would break the file: the later yields.
-            last = max(ticks - origin, last + 1)
+            ticks = last + 1 + origin if frame.pts is None else round(frame.pts * scale)
+            if last < 0:
+                origin = self._opening_tick(ticks, origin)
+            # Two frames at one time would break the file: the later yields. The first is shown from the beginning, so
+            # that the sound keeps its distance where what came before cannot be decoded.
+            last = max(ticks - origin, last + 1) if last >= 0 else 0
             lasts = round(frame.duration * scale) or usual
             frame.pts, frame.time_base = last, self.time_base
             yield frame, last + lasts
+
+    def _opening_tick(self, ticks: int, origin: int) -> int:
+        if (ticks - origin) * self.time_base > UNDECODABLE_SECONDS_MAX:
+            raise UnusableMedia("The beginning of this video cannot be decoded. Export it again.")
+        return min(ticks, origin)
 
     def _shape_of(self, frame: av.VideoFrame) -> Shape:
         full = frame.format.name.startswith("yuvj")

@@ -7,12 +7,14 @@ from pathlib import Path
 from novai_web.engines.ffmpeg.inside.canvas import Canvas
 from novai_web.engines.ffmpeg.inside.normalised import Normalised
 from novai_web.engines.ffmpeg.inside.segments import Part
-from novai_web.engines.ffmpeg.inside.takes import NEVER_SEEN, Finished, NeverSeen
+from novai_web.engines.ffmpeg.inside.takes import Finished
 from novai_web.engines.ffmpeg.inside.x264 import Encoder
 from novai_web.engines.ffmpeg.planning import Picture
 
 
-def encode(material: Normalised, picture: Picture, path: Path, threads: int, on_frame: Callable[[], None]) -> Finished:
+def encode(
+    material: Normalised, picture: Picture, path: Path, threads: int, on_frame: Callable[[], None]
+) -> Finished | None:
     drawing = material.drawing(picture.hook) if picture.hook else None
     canvas = Canvas(drawing) if drawing is not None else None
     encoder: Encoder | None = None
@@ -23,7 +25,7 @@ def encode(material: Normalised, picture: Picture, path: Path, threads: int, on_
         encoder.push(canvas.draw(frame) if canvas is not None and part is Part.WINDOW else frame)
         on_frame()
     if picture.hook and not has_window:
-        raise NeverSeen(NEVER_SEEN)
+        return None
     segment = encoder.finish() if encoder is not None else None
     window = material.window_seconds if picture.hook else ()
     joints = {Fraction(0), material.duration, *(moment for moment in window if moment < material.duration)}

@@ -1,9 +1,11 @@
 """How far a render is, in frames to encode or as much work as that."""
 
 import threading
+import time
 from collections.abc import Callable
 
-STEP = 0.002  # telling of less would tell nobody anything
+STEP = 0.002  # telling of less would tell nobody anything …
+SECONDS = 5.0  # … but that there is life
 
 
 class Progress:
@@ -14,7 +16,7 @@ class Progress:
         self._lock = threading.Lock()
         self._all = 0.0
         self._done = 0.0
-        self._told = 0.0
+        self._told, self._told_at = 0.0, time.monotonic()
 
     def meter(self, expected: float) -> "Meter":
         self._all += expected
@@ -24,10 +26,18 @@ class Progress:
         with self._lock:
             self._done += work
             share = min(1.0, self._done / (self._all or 1.0))
-            if share - self._told < STEP:
-                return
-            self._told = share
-            self._tell(share)
+            if share - self._told >= STEP or time.monotonic() - self._told_at >= SECONDS:
+                self._say(share)
+
+    def alive(self) -> None:
+        """Work that no meter counts gets on. Whoever listens takes a long silence for the end."""
+        with self._lock:
+            if time.monotonic() - self._told_at >= SECONDS:
+                self._say(self._told)
+
+    def _say(self, share: float) -> None:
+        self._told, self._told_at = share, time.monotonic()
+        self._tell(share)
 
 
 class Meter:

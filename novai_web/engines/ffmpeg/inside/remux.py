@@ -1,5 +1,6 @@
 """Putting the packets of a clip into an MP4 of their own, without touching them, so that they can be cut and copied."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ from novai_web.engines.ffmpeg.media import Limits
 from novai_web.errors import UnusableMedia
 
 
-def remux(video: Path, target: Path, limits: Limits) -> None:
+def remux(video: Path, target: Path, limits: Limits, alive: Callable[[], None]) -> None:
     """The first picture track, and the first sound track if it is AAC."""
     with ExitStack() as stack:
         container = stack.enter_context(open_media(video, limits))
@@ -25,6 +26,7 @@ def remux(video: Path, target: Path, limits: Limits) -> None:
             tracks[sound.index] = out.add_stream_from_template(sound)  # type: ignore[assignment]
         for packet in container.demux([stream for stream in (picture, sound) if stream and stream.index in tracks]):
             if packet.size and packet.pts is not None:  # else it is the end, or has no place in time
+                alive()
                 packet.stream = tracks[packet.stream_index]
                 out.mux(packet)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from novai_web.engines.ffmpeg.inside.clips import ClipWork, Shop, is_full
+from novai_web.engines.ffmpeg.inside.clips import ClipWork, Shop
+from novai_web.engines.ffmpeg.inside.failing import is_full
 from novai_web.engines.ffmpeg.inside.lanes import Lanes
 from novai_web.engines.ffmpeg.inside.progress import Progress
 from novai_web.engines.ffmpeg.inside.sounds import Sounds
@@ -31,7 +32,8 @@ def answer(request: dict[str, Any], limits: Limits, say: Say) -> None:
     (folder / FACES).mkdir(exist_ok=True)
     with _work_folder(folder) as work:
         lanes = Lanes(lane_count(plan.settings))
-        sounds = Sounds(lanes, work, plan.settings, limits, shelf)
+        progress = Progress(lambda share: say(progress=share))
+        sounds = Sounds(lanes, work, plan.settings, limits, shelf, progress.alive)
         _Render(
             plan, Shop(plan, folder, work, limits, say, lanes, sounds, Progress(lambda share: say(progress=share)))
         ).run()

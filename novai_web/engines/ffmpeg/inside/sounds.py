@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 
 from novai_web.engines.ffmpeg.inside import audio
+from novai_web.engines.ffmpeg.inside.failing import FAILURES, CheckFailed, is_ours, sentence
 from novai_web.engines.ffmpeg.inside.lanes import Lanes
 from novai_web.engines.ffmpeg.inside.listening import Heard, hear
 from novai_web.engines.ffmpeg.malformed import Malformed
@@ -23,10 +24,10 @@ from novai_web.engines.ffmpeg.planning import Track as Planned
 from novai_web.engines.ffmpeg.settings import RenderSettings, Sound
 from novai_web.engines.ffmpeg.shelf import Shelf
 from novai_web.engines.ffmpeg.source import Source
-from novai_web.errors import UnusableMedia
 
 # Another process that makes the same sound is waited for, so long in a lane and so often between other work.
 WAIT_SECONDS, WAITS_MAX = 0.1, 300
+IN_MEMORY_BYTES_MAX = 2 * 1024 * 1024  # of one sound; open files are counted, and there may be hundreds of sounds
 DAMAGED = "Its sound is damaged somewhere and cannot be decoded. Export that file again."
 
 
@@ -60,8 +61,17 @@ Then = Callable[[Sounding], None]
 class Sounds:
     """Whoever asks for a sound is called back when it is there; nobody waits in a lane for another lane's work."""
 
-    def __init__(self, lanes: Lanes, work: Path, settings: RenderSettings, limits: Limits, shelf: Shelf | None) -> None:
+    def __init__(
+        self,
+        lanes: Lanes,
+        work: Path,
+        settings: RenderSettings,
+        limits: Limits,
+        shelf: Shelf | None,
+        alive: Callable[[], None],
+    ) -> None:
         self.lanes, self.work, self.settings, self.limits, self.shelf = lanes, work, settings, limits, shelf
+        self.alive = alive
         self._lock = threading.Lock()
         self._found: dict[Key, Sounding] = {}
         self._asked: dict[Key, list[Then]] = {}
@@ -85,10 +95,10 @@ class Sounds:
     def _make(self, wish: "_Wish", urgency: tuple[int, ...], waited: int = 0) -> None:
         try:
             found = self._found_or_made(wish, is_patient=waited < WAITS_MAX)
-        except UnusableMedia as error:
-            found = Sounding(why_not=str(error))
-        except (av.FFmpegError, Malformed):
-            found = Sounding(why_not=DAMAGED)
+        except FAILURES as error:
+            if is_ours(error):
+                raise
+            found = Sounding(why_not=DAMAGED if isinstance(error, Malformed | OSError) else sentence(error))
         if found is None:
             self.lanes.add((urgency[0] + 1, *urgency[1:]), lambda: self._make(wish, urgency, waited + 1))
             return
@@ -105,7 +115,10 @@ class Sounds:
         name = self._name(wish)
         with self.shelf.lock(name, seconds=WAIT_SECONDS) as ours:
             if (shelved := self.shelf.take(name)) is not None:
-                return _heard(shelved, self.limits, wish.duration, audible=False)
+                try:
+                    return self._heard(shelved, wish.duration, audible=False)
+                except (CheckFailed, Malformed, av.FFmpegError):
+                    self.shelf.forget(name)  # damaged on the disk; it is made anew
             if not ours and is_patient:
                 return None
             sounding, path = self._made(wish)
@@ -115,8 +128,11 @@ class Sounds:
 
     def _made(self, wish: "_Wish") -> tuple[Sounding, Path]:
         path = self.work / f"sound-{next(self._numbers)}.m4a"
-        made = audio.make(wish.planned, wish.video, wish.duration, self.settings, self.limits, path)
-        return _heard(path, self.limits, wish.duration, made.audible), path
+        made = audio.make(wish.planned, wish.video, wish.duration, self.settings, self.limits, path, self.alive)
+        return self._heard(path, wish.duration, made.audible), path
+
+    def _heard(self, path: Path, duration: Fraction, audible: bool) -> Sounding:
+        return Sounding(track_of(path), hear(path, self.limits, duration, audible, self.alive))
 
     def _name(self, wish: "_Wish") -> str:
         """All that decides how the track sounds, and nothing else."""
@@ -133,17 +149,19 @@ class Sounds:
         return self._digests[path]
 
 
-def _heard(path: Path, limits: Limits, duration: Fraction, audible: bool) -> Sounding:
-    return Sounding(track_of(path), hear(path, limits, duration, audible))
-
-
 def track_of(path: Path) -> TrackOut:
-    """The sound of an MP4 of ours. The views keep the file open as long as they are used."""
-    track = Movie(path).audio
+    """The sound of an MP4 of ours. A long one stays in its file, which is open as long as it is used."""
+    movie = Movie(path)
+    track = movie.audio
     if track is None:
         raise Malformed("there is no sound in it")
     start = track.shown.start if track.shown else 0
-    return _copied(track, start, sum(track.durations) - start)
+    made = _copied(track, start, sum(track.durations) - start)
+    if path.stat().st_size > IN_MEMORY_BYTES_MAX:
+        return made
+    made = replace(made, samples=[bytes(sample) for sample in made.samples])
+    movie.close()
+    return made
 
 
 def original(source: Source) -> TrackOut:

@@ -22,21 +22,16 @@ from novai_web.engines.ffmpeg.inside.upright import Turn
 from novai_web.engines.ffmpeg.inside.x264 import STATISTICS_FRAMES_MIN, Encoder, Statistics
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
 from novai_web.engines.ffmpeg.planning import Picture
-from novai_web.errors import UnusableMedia
 
 CHUNK_FRAMES = 24  # decoded at a time where a window is too long to be held
 SIDE_BY_SIDE_MAX = 8  # encoders that share one decoding
 
 UNKNOWN = Fraction(60)  # a duration, while a clip is decoded for the first time
 
-HOOKS, DECODING = 1, 2  # urgency within a clip: what frees memory goes first
+HOOKS, DECODING = 2, 3  # urgency within a clip: what frees memory goes first
 
 
 NEVER_SEEN = "Its hook is shown so briefly that no picture of the video carries it. Show it longer."
-
-
-class NeverSeen(UnusableMedia):
-    """There is nothing to draw a hook on, whichever way a picture is made."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +74,7 @@ class Setting:
     shown: tuple[int, int]
     guarded: Callable[[Callable[[], None]], Callable[[], None]]
     publish: Callable[[Finished], None]
+    refuse: Callable[[Picture, str], None]
 
 
 class Take:
@@ -127,7 +123,7 @@ class Take:
             last = frame
         self._launch()
         if not self._has_window and any(hooked.picture.hook for hooked in self.hooked):
-            raise NeverSeen(NEVER_SEEN)
+            self._refuse_unseen()
         for part, encoder in self.around.items():
             self.bridges[part] = encoder.finish()
         if (edge := self.material.edge()) is not None:
@@ -139,6 +135,12 @@ class Take:
             self._finish(inline)
             self._rest()
         self._publish_finished()
+
+    def _refuse_unseen(self) -> None:
+        """There is nothing to draw these hooks on, whichever way a picture is made."""
+        for hooked in [hooked for hooked in self.hooked if hooked.picture.hook]:
+            self.hooked.remove(hooked)
+            self.setting.refuse(hooked.picture, NEVER_SEEN)
 
     def _bridge(self, part: Part, frame: av.VideoFrame, is_first: bool) -> None:
         if part not in self.around:
