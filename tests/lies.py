@@ -61,7 +61,7 @@ def _bytes(sample: int, offset: int, content: bytes) -> Change:
     return change
 
 
-def _without_edit(media_time: int | None = None, duration: int | None = None, rate: int = 0x10000) -> Change:
+def _edited(media_time: int | None = None, duration: int | None = None, rate: int = 0x10000) -> Change:
     def change(movie: Movie) -> bytes:
         edit = movie.video.edits[0]
         values = (
@@ -144,9 +144,9 @@ LIES: dict[str, Change] = {
     "offsets for some samples only": _replaced(STBL + "ctts", lambda old: struct.pack(">II", 0, 20) + old[8:168]),
     "samples outside of the file": _patched(STBL + "stco", 8 + 4 * 3, ">I", 0xFFFFFF00),
     "samples in the header": _patched(STBL + "stco", 8 + 4 * 3, ">I", 4),
-    "an edit behind the end": _without_edit(media_time=90_000 * 3600),
-    "an edit of nothing": _without_edit(duration=0),
-    "an edit at double speed": _without_edit(rate=0x20000),
+    "an edit behind the end": _edited(media_time=90_000 * 3600),
+    "an edit of nothing": _edited(duration=0),
+    "an edit at double speed": _edited(rate=0x20000),
     "no clock": _patched("mdia.mdhd", 12, ">I", 0),
     "another profile": _in_the_entry(b"\x01\x64\x00", b"\x01\x42\x00"),
     "noise for parameters": _in_the_entry(b"\x67\x64\x00", b"\x67\xff\xff\xff\xff\xff\xff\xff\xff"),

@@ -16,7 +16,6 @@ AAC_FRAME = 1024 / 48_000  # seconds
 FADE_SECONDS = 0.6  # of a chosen audio at its end, and a little
 BRIDGE_SSIM_MIN = 0.95
 SSIM_SLACK = 0.002
-ODD_SIZES = ("odd.mp4",)
 
 CASES = [
     *((name, window) for name in matrix.MAIN for window in ("start", "middle", "end")),

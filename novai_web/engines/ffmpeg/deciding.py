@@ -112,12 +112,16 @@ def _facts_of(source: Source, window: tuple[float, float]) -> _Facts:
     if source.reason is not None:
         return _Facts(source.reason, source.copyable)
     cut = source.cut(*window)
+    reason = reason_against(cut)
+    return _Facts(reason, source.copyable, cut=None if reason else cut)
+
+
+def reason_against(cut: Cut) -> str | None:
+    """Why a cut is of no use, although it could be made: as a clause that reads after "because"."""
     if cut.copied:
-        return _Facts(None, source.copyable, cut=cut)
+        return None
     # Then all of it is encoded in any case: with keyframes of its own, and the source's parameters are no bound.
-    around = cut.bridge_before + cut.bridge_after
-    reason = "it has no keyframe to copy from" if around else "the hook is on all of it"
-    return _Facts(reason, source.copyable)
+    return "it has no keyframe to copy from" if cut.bridge_before + cut.bridge_after else "the hook is on all of it"
 
 
 def _reason_to_refuse(variant: Variant, settings: RenderSettings, found: Found) -> str | None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from novai_web.engines.ffmpeg.deciding import reason_against
 from novai_web.engines.ffmpeg.inside import faces, plain, previews, remux
 from novai_web.engines.ffmpeg.inside.check import Expected, check_picture, check_variant
 from novai_web.engines.ffmpeg.inside.exact import Exact
 from novai_web.engines.ffmpeg.inside.failing import FAILURES, clause, is_ours, sentence
 from novai_web.engines.ffmpeg.inside.lanes import Lanes
 from novai_web.engines.ffmpeg.inside.looking import look
-from novai_web.engines.ffmpeg.inside.normalised import Normalised
+from novai_web.engines.ffmpeg.inside.normalised import Normalised, require_all
 from novai_web.engines.ffmpeg.inside.progress import Meter, Progress
 from novai_web.engines.ffmpeg.inside.sounds import Sounding, Sounds, original
 from novai_web.engines.ffmpeg.inside.takes import DECODING, NEVER_SEEN, Finished, Setting, Take
@@ -102,7 +103,9 @@ class ClipWork:
         if self.clip.remux:
             path = self.shop.work / f"clip-{self.number}.mp4"
             remux.remux(self.clip.video, path, self.shop.limits, self.shop.progress.alive)
-        return Source(path)
+        source = Source(path)
+        require_all(len(source.times), self.media)
+        return source
 
     def done(self, variant: Variant, draft: Path, checked: Checked) -> None:
         with self.lock:
@@ -191,7 +194,9 @@ class _Attempt:
             for picture in self.pictures:
                 self.refuse(picture, sentence(error))
             return
-        why = f"{self.way} did not work out: {clause(error)}"
+        self._hand_over(way, f"{self.way} did not work out: {clause(error)}")
+
+    def _hand_over(self, way: Way, why: str) -> None:
         left = [replace(picture, way=way, why=why) for picture in map(self._left_of, self.pictures) if picture.variants]
         if left:
             self.clip.attempt(left)
@@ -215,6 +220,9 @@ class _Attempt:
     def _exact(self) -> None:
         media = self.clip.media
         material = Exact(self.clip.source(), self.shop.plan.settings, (media.width or 2, media.height or 2))
+        if (reason := reason_against(material.cut)) is not None:
+            self._hand_over("normalise", reason)
+            return
         self._ask_early(material.duration)
         self._take(material, material.stored.turn, (media.width or 2, media.height or 2))
 

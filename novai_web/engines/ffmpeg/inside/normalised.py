@@ -89,24 +89,13 @@ class Normalised:
                     return
                 if not window_only or part is Part.WINDOW:
                     yield part, frame
-        self._require_all(frame_count)
+        require_all(frame_count, self.media)
         self.frame_count, self._ends = frame_count, last_ends
 
     @property
     def _opening(self) -> Part:
         """Which part comes first."""
         return Part.BEFORE if self.start > 0 else Part.WINDOW if self.end > 0 else Part.AFTER
-
-    def _require_all(self, frames: int) -> None:
-        """A video of which much cannot be decoded would stand still where it should move."""
-        if not frames:
-            raise UnusableMedia(NO_PICTURE)
-        missing = (self.media.frames or 0) - frames
-        if missing > max(MISSING_MAX, MISSING_SHARE_MAX * frames):
-            raise UnusableMedia(
-                f"Only {frames} of the {self.media.frames} pictures of this video can be decoded. "
-                "It is damaged; export or upload it again."
-            )
 
     def encoder(self, part: Part, path: Path, *, threads: int, statistics: Statistics | None) -> Encoder:
         assert self._shape is not None
@@ -176,3 +165,15 @@ def _framed(container: InputContainer, stream: VideoStream, framer: Framer) -> I
     for frame in container.decode(stream):
         yield from framer.push(frame)
     yield from framer.flush()
+
+
+def require_all(frames: int, media: Media) -> None:
+    """A video of which much cannot be read would stand still where it should move."""
+    if not frames:
+        raise UnusableMedia(NO_PICTURE)
+    missing = (media.frames or 0) - frames
+    if missing > max(MISSING_MAX, MISSING_SHARE_MAX * frames):
+        raise UnusableMedia(
+            f"Only {frames} of the {media.frames} pictures of this video can be decoded. "
+            "It is damaged; export or upload it again."
+        )
