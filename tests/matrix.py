@@ -73,7 +73,7 @@ class Clip:
             )
             stamps = self.stamps or [number * TICKS // RATE for number in range(self.frames)]
             for number, stamp in enumerate(stamps[: self.frames], self.first):
-                frame = self._frame(number)
+                frame = self.frame(number)
                 frame.pts, frame.time_base = stamp, Fraction(1, TICKS)
                 out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
@@ -95,7 +95,7 @@ class Clip:
             return {"deadline": "realtime", "cpu-used": "8", "b": "1M"}
         return {"preset": "veryfast", "crf": "12", "x264-params": self.x264} | self.options
 
-    def _frame(self, number: int) -> av.VideoFrame:
+    def frame(self, number: int) -> av.VideoFrame:
         planes = np.rot90(picture(number, self.size), -self.rotation // 90, axes=(1, 2))
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(planes), format="yuv444p")
         if self.pixel_format == "yuv444p":

@@ -61,6 +61,7 @@ class _Rendering:
         self.shelf = str(shelf.absolute()) if shelf and limits.shelf_bytes_max else None
         self.pending = dict.fromkeys(variant.n for variant in plan.variants)
         self.share = 0.0
+        self.has_begun_again = False
 
     def run(self) -> None:
         """What was being made when the process died is tried again apart from the rest, which goes on together.
@@ -91,8 +92,11 @@ class _Rendering:
                 started.update(event.get("started", ()))
                 self._hear(event, floor, room)
         except Crashed:
-            if not started:
+            if not started and self.has_begun_again:
                 raise  # it is not about any variant: the process cannot even begin
+            if not started:
+                self.has_begun_again = True
+                return []  # what is pending is begun once more
             left = [n for n in numbers if n in started and n in self.pending]
             log.warning("A render crashed among the variants %s", left)
             # Between two variants there is nobody to blame: then all of them are under suspicion.
