@@ -10,17 +10,19 @@ Clips and songs are made once and kept in .bench/, which may be deleted.
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench import floor as floors
 from bench import others, product, quality, report, sources
 from bench.batches import Batch, layers
-from bench.cases import CASES
+from bench.cases import CASES, Case
 from bench.engine import Engine
 from bench.naive import Naive
 from bench.product import Product
@@ -38,15 +40,32 @@ def main() -> None:
         raise SystemExit("Only a whole run is written into the page.")
     cases = [case for case in CASES if not given.case or case.name in given.case]
     cases = [case.small() for case in cases] if given.quick else cases
+    with only_one(given.folder):
+        text = measured(cases, given)
+    print(f"\n{text}")
+    if given.write:
+        report.write(text)
+
+
+def measured(cases: Sequence[Case], given: argparse.Namespace) -> str:
     material = sources.make(cases, given.folder / "sources")
     bench = Bench(given.folder, 1 if given.quick else given.rounds, with_others=not given.quick)
     with product.running(given.folder / "installation") as installed:
         results = [bench.measure(Batch(case, material[case.name]), installed) for case in cases]
     shutil.rmtree(bench.made)
-    text = report.written(results, bench.notes())
-    print(f"\n{text}")
-    if given.write:
-        report.write(text)
+    return report.written(results, bench.notes())
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Two at once would measure each other, and use the same files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"Another run of the bench uses {folder}. Wait for it.") from None
+        yield
 
 
 def arguments() -> argparse.Namespace:

@@ -76,7 +76,8 @@ class _Rendering:
             if len(numbers) > 1:
                 self._try(plain.only(numbers))
             for n in (n for n in numbers if n in self.pending):
-                if self._try(plain.only([n])):
+                self._try(plain.only([n]))
+                if n in self.pending:
                     self._failed(n, CRASHED)
         self._progress(1.0)
 
