@@ -36,24 +36,26 @@ COPIED = "none-30s"  # the one in which FFmpeg can copy, too
 
 def main() -> None:
     given = arguments()
-    if given.write and (given.quick or given.case):
-        raise SystemExit("Only a whole run is written into the page.")
+    if given.write and given.quick:
+        raise SystemExit("A quick run says nothing that is worth a page.")
     cases = [case for case in CASES if not given.case or case.name in given.case]
     cases = [case.small() for case in cases] if given.quick else cases
     with only_one(given.folder):
-        text = measured(cases, given)
-    print(f"\n{text}")
-    if given.write:
-        report.write(text)
+        print(f"\n{measured(cases, given)}")
 
 
 def measured(cases: Sequence[Case], given: argparse.Namespace) -> str:
     material = sources.make(cases, given.folder / "sources")
     bench = Bench(given.folder, 1 if given.quick else given.rounds, with_others=not given.quick)
     with product.running(given.folder / "installation") as installed:
-        results = [bench.measure(Batch(case, material[case.name]), installed) for case in cases]
+        results, text = [], ""
+        for case in cases:
+            results.append(bench.measure(Batch(case, material[case.name]), installed))
+            text = report.written(results, bench.notes())
+            if given.write:
+                report.write(text)  # after each case: an hour's work is not lost to its last minute
     shutil.rmtree(bench.made)
-    return report.written(results, bench.notes())
+    return text
 
 
 @contextmanager
