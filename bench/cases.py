@@ -62,8 +62,8 @@ CASES = (
     Case("hook-30s", "hook 3 s, 30 s clip, GOP 60", 35, seconds=30),
     Case("hook-15s", "hook 3 s, 15 s clip, GOP 60", 20, seconds=15),
     Case("hook-15s-gop250", "hook 3 s, 15 s clip, GOP 250", 14, seconds=15, gop=250),
-    Case("whole-15s", "hook on the whole 15 s clip", 4.5, seconds=15, hook_seconds=None),
     Case("none-30s", "no hook, 30 s clip", 80, seconds=30, hooks=0),
-    Case("none-30s-many", "no hook, 30 s clip, 15 audios", None, seconds=30, hooks=0, audios=15),
     Case("hevc-15s", "hook 3 s, 15 s clip, HEVC: normalised", 8, seconds=15, codec="hevc"),
+    Case("whole-15s", "hook on the whole 15 s clip", 4.5, seconds=15, hook_seconds=None),
+    Case("none-30s-many", "no hook, 30 s clip, 15 audios", None, seconds=30, hooks=0, audios=15),
 )
