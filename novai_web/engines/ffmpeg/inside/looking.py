@@ -56,25 +56,26 @@ class _Looked:
         self.decode_times = list(accumulate(track.durations[:-1], initial=0))
         offsets = track.composition or [0] * len(self.decode_times)
         self.times = [decoded + offset for decoded, offset in zip(self.decode_times, offsets, strict=True)]
+        self.seen: set[int] = set()
         self.near = FRAMES_AROUND * max(1, track.duration // max(1, len(self.times)))
 
     def around(self, joint: Fraction, meant: Meant) -> None:
         begin = self.track.media_time
         moment = begin + round(joint * self.track.timescale)
         near = range(max(begin, moment - self.near), min(begin + self.track.duration, moment + self.near))
-        missing = {time for time in self.times if time in near}
-        after = 0
+        missing = {time for time in self.times if time in near} - self.seen
+        if not missing:
+            return
         for frame in self._frames(near.start):
             assert frame.pts is not None
             missing.discard(frame.pts)
+            self.seen.add(frame.pts)
             if frame.is_corrupt:
                 raise CheckFailed(f"the picture at {float(joint):.2f} s is damaged")
             _compare(frame, Fraction(frame.pts - begin, self.track.timescale), meant)
-            after += frame.pts >= moment
-            if after > FRAMES_AROUND and not missing:
+            if not missing:
                 return
-        if missing:
-            raise CheckFailed(f"there is no picture at {float(joint):.2f} s")
+        raise CheckFailed(f"there is no picture at {float(joint):.2f} s")
 
     def _frames(self, near: int) -> Iterator[av.VideoFrame]:
         """From the keyframe before `near` on; before `near`, only frames that others need.

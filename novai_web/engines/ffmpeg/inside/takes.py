@@ -23,6 +23,8 @@ from novai_web.engines.ffmpeg.inside.x264 import STATISTICS_FRAMES_MIN, Encoder,
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
 from novai_web.engines.ffmpeg.planning import Picture
 
+# Shortly before a window's end there is a keyframe, so that its joint can be decoded, and sought, without all of it.
+TAIL_FRAMES, TAIL_AFTER_FRAMES = 6, 45
 CHUNK_FRAMES = 24  # decoded at a time where a window is too long to be held
 SIDE_BY_SIDE_MAX = 8  # encoders that share one decoding
 
@@ -175,8 +177,9 @@ class Take:
 
     def _whole(self, hooked: _Hooked, repeats: bool = False, then: Callable[[], None] | None = None) -> None:
         self._opened(hooked, repeats)
-        for frame in self.window:
-            self._draw(hooked, frame)
+        last = len(self.window) - TAIL_FRAMES
+        for number, frame in enumerate(self.window):
+            self._draw(hooked, frame, keyframe=number == last and number >= TAIL_AFTER_FRAMES)
         self._finish(hooked)
         if then is not None:
             then()
@@ -237,7 +240,7 @@ class Take:
         hooked.canvas = Canvas(drawing) if drawing is not None else None
         return hooked
 
-    def _draw(self, hooked: _Hooked, frame: av.VideoFrame) -> None:
+    def _draw(self, hooked: _Hooked, frame: av.VideoFrame, *, keyframe: bool = False) -> None:
         assert hooked.encoder is not None
         drawn = hooked.canvas.draw(frame) if hooked.canvas is not None else frame
         moment = self._moment(frame)
@@ -246,7 +249,7 @@ class Take:
             hooked.meant.remember(moment, drawn)
         if hooked.face is None and moment >= faces.moment_of(self.material.duration or UNKNOWN):
             hooked.face = faces.upright(drawn, self.setting.turn, self.setting.shown)
-        hooked.encoder.push(drawn)
+        hooked.encoder.push(drawn, keyframe=keyframe)
         hooked.meter.add(1)
 
     def _finish(self, hooked: _Hooked) -> None:

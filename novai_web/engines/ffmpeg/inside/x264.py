@@ -96,9 +96,10 @@ class Encoder:
         self.sps, self.pps = units[SPS_TYPE], units[PPS_TYPE]
         self.rewrite: Rewrite | None = None
 
-    def push(self, frame: av.VideoFrame) -> None:
+    def push(self, frame: av.VideoFrame, *, keyframe: bool = False) -> None:
         assert self._context is not None
-        frame.pict_type = PictureType.NONE  # else x264 would repeat the source's choice of frame types
+        # Without a word about its type, x264 would repeat the source's choice of frame types.
+        frame.pict_type = PictureType.I if keyframe else PictureType.NONE
         self._write(self._context.encode(frame))
 
     def finish(self) -> Segment:
