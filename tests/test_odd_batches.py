@@ -74,6 +74,13 @@ def test_a_very_short_sound_is_repeated_quickly(tmp_path: Path) -> None:
     assert not made.failed
 
 
+def test_a_stray_byte_at_the_end_of_a_song_is_passed_over(tmp_path: Path) -> None:
+    clip, song = make.b_frames(tmp_path / "clip.mp4", frames=120), make.audio(tmp_path / "song.mp3", seconds=1.2)
+    song.write_bytes(song.read_bytes() + b"\xff")
+    made = Batch(tmp_path, [(clip, song, None)])
+    assert not made.failed
+
+
 def test_windows_that_are_too_long_to_be_held_are_made_side_by_side(tmp_path: Path) -> None:
     clip = make.b_frames(tmp_path / "clip.mp4", frames=90)
     hooks = [f"Hook {n}" for n in range(11)]

@@ -1,5 +1,7 @@
 """How hooks are set and drawn: any script, never cut, alike at every resolution."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -186,3 +188,16 @@ def test_a_text_beyond_the_limit_is_refused_in_plain_words() -> None:
 
 def test_the_longest_text_fits() -> None:
     assert draw("word " * (TEXT_LENGTH_MAX // 5)).image.height < SIZE[1]
+
+
+def test_hooks_drawn_in_several_threads_are_those_drawn_in_one() -> None:
+    hooks = [f"Wait for number {n}, {'x' * (n % 7)} 😱 مرحبا" for n in range(48)]
+
+    def drawn(hook: str) -> bytes:
+        picture = text.picture_of(hook, HookStyle(), 360, 640)
+        assert picture is not None
+        return picture.image.tobytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(drawn, hooks))
+    assert together == [drawn(hook) for hook in hooks]

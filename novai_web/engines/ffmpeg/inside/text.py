@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 from uniseg.graphemecluster import grapheme_clusters
 from uniseg.linebreak import line_break_units
@@ -14,6 +15,7 @@ from novai_web.engines.ffmpeg.inside.shaping import Line
 from novai_web.engines.ffmpeg.style import TEXT_LENGTH_MAX, HookStyle
 from novai_web.errors import UnusableMedia
 
+_one_at_a_time = Lock()  # a font's face in FreeType is of one thread at a time
 SHRINK = 0.95
 SMALLEST_SHARE = 0.5  # of the size asked for; below it, more lines and broken words are the lesser evil
 SMALLEST_PIXELS = 4
@@ -50,9 +52,10 @@ def picture_of(text: str, style: HookStyle, width: int, height: int) -> Picture 
     parts = shaping.paragraphs(text)
     if not any(parts):
         return None
-    zone = _zone_for(style, safe_zone(width, height), width)
-    size, lines = _fit(parts, style, zone, min(width, height))
-    return draw(_block(lines, size, style, zone, bidi.base_level("".join(parts))), style, width, height)
+    with _one_at_a_time:
+        zone = _zone_for(style, safe_zone(width, height), width)
+        size, lines = _fit(parts, style, zone, min(width, height))
+        return draw(_block(lines, size, style, zone, bidi.base_level("".join(parts))), style, width, height)
 
 
 def _zone_for(style: HookStyle, zone: Zone, width: int) -> Zone:
