@@ -52,6 +52,14 @@ def test_a_hook_that_falls_between_two_frames_fails_alone(tmp_path: Path) -> Non
     assert "Show it longer" in made.failed[1]
 
 
+def test_a_hook_that_no_frame_carries_takes_no_other_clip_with_it(tmp_path: Path) -> None:
+    brief, other = make.b_frames(tmp_path / "brief.mp4"), make.b_frames(tmp_path / "other.mp4", rate=250, frames=400)
+    given = {"hook_start_seconds": 0.505, "hook_duration_seconds": 0.012}
+    made = Batch(tmp_path, [(brief, None, "Hi"), (other, None, "Hi")], **given)
+    assert list(made.failed) == [0]
+    assert made.checked[1].way == "exact"
+
+
 def test_a_hook_that_is_too_long_to_draw_fails_alone(tmp_path: Path) -> None:
     clip = make.b_frames(tmp_path / "clip.mp4")
     made = Batch(tmp_path, [(clip, None, "A"), (clip, None, "x" * 1001), (clip, None, "B")], hook_duration_seconds=0.5)

@@ -173,12 +173,15 @@ class _Attempt:
 
     def guarded(self, work: Callable[[], None]) -> Callable[[], None]:
         def guarded() -> None:
-            if self.is_over:
+            if self.is_over or not self.clip.left:
                 return
             try:
                 work()
             except FAILURES as error:
                 self._fail(error)
+            except ValueError:
+                if self.clip.left:
+                    raise  # else the clip was closed meanwhile, and its samples with it
 
         return guarded
 

@@ -124,8 +124,10 @@ class Take:
                 self._bridge(part, frame, is_first=last is None or part not in self.around)
             last = frame
         self._launch()
-        if not self._has_window and any(hooked.picture.hook for hooked in self.hooked):
+        if not self._has_window:
             self._refuse_unseen()
+            if not self.hooked:
+                return
         for part, encoder in self.around.items():
             self.bridges[part] = encoder.finish()
         if (edge := self.material.edge()) is not None:
