@@ -69,4 +69,4 @@ class RenderSettings(HookStyle, Sound, Framing, Making):
     audio_bit_rate: int = Field(
         192_000, ge=32_000, le=512_000, title="Audio bitrate", description="Bits a second, AAC."
     )
-    threads: int = Field(0, ge=0, le=64, title="Encoder threads", description="0: one per core, up to eight.")
+    threads: int = Field(0, ge=0, le=64, title="Encoder threads", description="0: one per core.")

@@ -200,6 +200,16 @@ class Source:
             if kind in _PARAMETER_SETS and not self.track.sync[index]:
                 yield index
 
+    @property
+    def duration(self) -> Fraction:
+        """Of what is shown, in seconds."""
+        return (self.end - self.origin) * self.time_base
+
+    @cached_property
+    def frame_count(self) -> int:
+        """How many frames are shown."""
+        return self._shown(self.origin, self.end)
+
     @cached_property
     def reorder_frames(self) -> int:
         """How many frames may be decoded before one that is shown earlier; 0 where the order is the same.

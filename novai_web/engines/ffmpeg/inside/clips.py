@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from novai_web.engines.ffmpeg.deciding import reason_against
+from novai_web.engines.ffmpeg.deciding import BYTES_PER_PIXEL, reason_against
 from novai_web.engines.ffmpeg.inside import faces, plain, previews, remux
 from novai_web.engines.ffmpeg.inside.check import Expected, check_picture, check_variant
 from novai_web.engines.ffmpeg.inside.exact import Exact
 from novai_web.engines.ffmpeg.inside.failing import FAILURES, clause, is_ours, sentence
 from novai_web.engines.ffmpeg.inside.lanes import Lanes
 from novai_web.engines.ffmpeg.inside.looking import look
+from novai_web.engines.ffmpeg.inside.materials import Material
 from novai_web.engines.ffmpeg.inside.normalised import Normalised, require_all
 from novai_web.engines.ffmpeg.inside.progress import Meter, Progress
 from novai_web.engines.ffmpeg.inside.sounds import Sounding, Sounds, original
@@ -60,11 +61,12 @@ class ClipWork:
     def __init__(self, number: int, clip: Clip, shop: Shop, over: Callable[["ClipWork"], None]) -> None:
         self.number, self.clip, self.shop, self.over = number, clip, shop, over
         self.media = shop.plan.media[clip.video]
+        self.shown = self.media.width or 2, self.media.height or 2
         self.left = {variant.n for picture in clip.pictures for variant, _ in picture.variants}
         self.lock = threading.Lock()
         self.frames = self.media.frames or round((self.media.duration_seconds or 0) * (self.media.frame_rate or 30))
         self.window_frames = min(self.frames, self._window_seconds() * (self.media.frame_rate or 30))
-        self.held_bytes = round(self.window_frames * clip.size[0] * clip.size[1] * 1.5) if clip.held else 0
+        self.held_bytes = round(self.window_frames * clip.size[0] * clip.size[1] * BYTES_PER_PIXEL) if clip.held else 0
         self._meters()
         self._attempts = 0
         self._source: Source | None = None
@@ -216,27 +218,27 @@ class _Attempt:
         if source.copyable is not None:
             raise Malformed(source.copyable)
         track = whole(source)
-        seconds = (source.end - source.origin) * source.time_base
+        joints = Fraction(0), source.duration
         for picture in self.pictures:
-            self.publish(Finished(picture, track, frames_shown(source), seconds, (Fraction(0), seconds)))
+            self.publish(Finished(picture, track, source.frame_count, source.duration, joints))
 
     def _exact(self) -> None:
-        media = self.clip.media
-        material = Exact(self.clip.source(), self.shop.plan.settings, (media.width or 2, media.height or 2))
+        material = Exact(self.clip.source(), self.shop.plan.settings, self.clip.shown)
         if (reason := reason_against(material.cut)) is not None:
             self._hand_over("normalise", reason)
             return
         self._ask_early(material.duration)
-        self._take(material, material.stored.turn, (media.width or 2, media.height or 2))
+        self._take(material, material.stored.turn, self.clip.shown)
 
     def _normalise(self) -> None:
-        size = self._target
+        self._take(self._normalised(), UPRIGHT, self._target)
+
+    def _normalised(self) -> Normalised:
         has_window = any(picture.hook for picture in self.pictures)
         settings, limits = self.shop.plan.settings, self.shop.limits
-        material = Normalised(self.clip.clip.video, self.clip.media, size, settings, limits, has_window)
-        self._take(material, UPRIGHT, size)
+        return Normalised(self.clip.clip.video, self.clip.media, self._target, settings, limits, has_window)
 
-    def _take(self, material: Exact | Normalised, turn: Turn, shown: tuple[int, int]) -> None:
+    def _take(self, material: Material, turn: Turn, shown: tuple[int, int]) -> None:
         setting = Setting(
             lanes=self.shop.lanes,
             work=self.work,
@@ -249,19 +251,15 @@ class _Attempt:
             publish=self.publish,
             refuse=self.refuse,
         )
-        Take(
-            setting, material, [(picture, self._meter(picture)) for picture in self.pictures], self.clip.common
-        ).start()
+        pictures = [(picture, self._meter(picture)) for picture in self.pictures]
+        Take(setting, material, pictures, self.clip.common).start()
 
     def _naive(self) -> None:
         (picture,) = self.pictures
-        settings, limits, lanes = self.shop.plan.settings, self.shop.limits, self.shop.lanes
-        has_window, size = picture.hook is not None, self._target
-        material = Normalised(self.clip.clip.video, self.clip.media, size, settings, limits, has_window)
-        threads = max(1, lanes.width // max(1, len(self.shop.plan.clips)))
+        threads = max(1, self.shop.lanes.width // len(self.shop.plan.clips))
         meter = self._meter(picture)
         path = self.work / "picture.h264"
-        finished = plain.encode(material, picture, path, threads, lambda: meter.add(1))
+        finished = plain.encode(self._normalised(), picture, path, threads, lambda: meter.add(1))
         if finished is None:
             self.refuse(picture, NEVER_SEEN)
         else:
@@ -364,11 +362,10 @@ class _Attempt:
         self.clip.done(variant, draft, checked)
 
     def _expected(self, finished: Finished, tracks: Sequence[TrackOut]) -> Expected:
-        media = self.clip.media
         is_kept = self.way in ("copy", "exact")
         return Expected(
-            codec=media.codec or "h264" if self.way == "copy" else "h264",
-            size=(media.width or 2, media.height or 2) if is_kept else self._target,
+            codec=self.clip.media.codec or "h264" if self.way == "copy" else "h264",
+            size=self.clip.shown if is_kept else self._target,
             frames=finished.frames,
             duration=finished.duration,
             tracks=tracks,
@@ -378,7 +375,3 @@ class _Attempt:
 def whole(source: Source) -> TrackOut:
     """All packets of a picture, as they are."""
     return picture_track(copied(source, *shown_range(source)), Look.of(source.track), source.origin, source.end)
-
-
-def frames_shown(source: Source) -> int:
-    return sum(source.origin <= time < source.end for time in source.times)

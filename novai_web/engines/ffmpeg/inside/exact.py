@@ -12,11 +12,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.video.codeccontext import VideoCodecContext
 
 from novai_web.engines.ffmpeg.h264.parameters import PPS, PPS_COUNT, SPS, AvcConfig
 from novai_web.engines.ffmpeg.h264.slices import Retarget, reason_against
 from novai_web.engines.ffmpeg.inside import text
+from novai_web.engines.ffmpeg.inside.decoding import Timed, decoded
 from novai_web.engines.ffmpeg.inside.drawing import Picture
 from novai_web.engines.ffmpeg.inside.segments import Part, Segment
 from novai_web.engines.ffmpeg.inside.stored import Stored
@@ -72,11 +72,11 @@ class Exact:
 
     @property
     def duration(self) -> Fraction:
-        return (self.source.end - self.source.origin) * self.source.time_base
+        return self.source.duration
 
     @property
     def frame_count(self) -> int:
-        return sum(self.source.origin <= time < self.source.end for time in self.source.times)
+        return self.source.frame_count
 
     @property
     def window_seconds(self) -> tuple[Fraction, Fraction]:
@@ -187,17 +187,6 @@ class Exact:
             return self._numbers[pps]
 
     def _decoded(self, first: int, last: int) -> Iterator[av.VideoFrame]:
-        decoder: VideoCodecContext = av.CodecContext.create("h264", "r")
-        decoder.extradata = self.config.to_bytes()
-        # Strictly by the level, or a stream that does not say how far it reorders comes out in a wrong order at first.
-        decoder.options = {"strict": "strict"}
-        decoder.thread_count = 1  # frame threads can deadlock when closed after an error; the lanes fill the cores
-        times, decode_times = self.source.times, self.source.track.decode_times
-        for number in range(first, last):
-            packet = av.Packet(bytes(self.source.track.sample(number)))
-            packet.pts, packet.dts = times[number], decode_times[number]
-            packet.time_base = self.source.time_base
-            yield from decoder.decode(packet)
-        for frame in decoder.decode(None):
-            frame.time_base = self.source.time_base  # which libav forgets at the end
-            yield frame
+        track, times = self.source.track, self.source.times
+        samples = (Timed(track.sample(index), times[index], track.decode_times[index]) for index in range(first, last))
+        return decoded("h264", self.config.to_bytes(), samples, self.source.time_base)

@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
-from typing import cast
 
 import av
 import numpy as np
-from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 from novai_web.engines.ffmpeg.h264.parameters import IDR_SLICE, NAL_TYPE, SLICE, AvcConfig, nals_of_sample
+from novai_web.engines.ffmpeg.inside.decoding import Timed, decoded
 from novai_web.engines.ffmpeg.inside.failing import CheckFailed
-from novai_web.engines.ffmpeg.mp4.boxes import VISUAL_HEADER, child
+from novai_web.engines.ffmpeg.mp4.boxes import VISUAL_HEADER, Bytes, child
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
 
 FRAMES_AROUND = 3  # decoded in full on each side of a joint
@@ -82,24 +81,19 @@ class _Looked:
 
         Without the loop filter, which costs much and hides no error.
         """
-        decoder = cast(VideoCodecContext, av.CodecContext.create(self.name, "r"))
-        decoder.extradata = self.extradata
-        decoder.options = {"strict": "strict", "skip_loop_filter": "all"}
-        decoder.thread_count = 1
-        for number in range(self._keyframe_before(near), len(self.times)):
-            sample = self.track.samples[number]
-            if self.times[number] < near and not self._is_needed(sample):
-                continue
-            packet = av.Packet(bytes(sample))
-            packet.pts, packet.dts = self.times[number], self.decode_times[number]
-            yield from decoder.decode(packet)
-        yield from decoder.decode(None)
+        samples = (
+            Timed(self.track.samples[number], self.times[number], self.decode_times[number])
+            for number in range(self._keyframe_before(near), len(self.times))
+            if self.times[number] >= near or self._is_needed(self.track.samples[number])
+        )
+        time_base = Fraction(1, self.track.timescale)
+        return decoded(self.name, self.extradata, samples, time_base, skip_loop_filter="all")
 
     def _keyframe_before(self, time: int) -> int:
         syncs = self.track.sync or [True] * len(self.times)
         return max((n for n, sync in enumerate(syncs) if sync and self.times[n] <= time), default=0)
 
-    def _is_needed(self, sample: bytes | bytearray | memoryview) -> bool:
+    def _is_needed(self, sample: Bytes) -> bool:
         """Whether other frames refer to it (ITU-T H.264, 7.4.1: nal_ref_idc)."""
         if self.length_size is None:
             return True

@@ -108,7 +108,6 @@ class Take:
     # The one decoding that all share
 
     def _decode(self) -> None:
-        last: av.VideoFrame | None = None
         inline: _Hooked | None = None
         for part, frame in self.material.frames(window_only=False):
             if part is Part.WINDOW:
@@ -121,8 +120,7 @@ class Take:
             else:
                 if part is Part.AFTER:
                     self._launch()
-                self._bridge(part, frame, is_first=last is None or part not in self.around)
-            last = frame
+                self._bridge(part, frame)
         self._launch()
         if not self._has_window:
             self._refuse_unseen()
@@ -146,20 +144,20 @@ class Take:
             self.hooked.remove(hooked)
             self.setting.refuse(hooked.picture, NEVER_SEEN)
 
-    def _bridge(self, part: Part, frame: av.VideoFrame, is_first: bool) -> None:
+    def _bridge(self, part: Part, frame: av.VideoFrame) -> None:
         if part not in self.around:
             path = self.setting.work / f"{part.value}.h264"
             self.around[part] = self.material.encoder(part, path, threads=self.setting.threads, statistics=None)
-        moment = self._moment(frame)
-        if is_first:
-            self.common_meant.remember(moment, frame)
-        self._maybe_face(frame, moment)
+            self.common_meant.remember(self._moment(frame), frame)
+        self.face = self.face or self._face(frame)
         self.around[part].push(frame)
         self.common.add(1)
 
-    def _maybe_face(self, frame: av.VideoFrame, moment: Fraction) -> None:
-        if self.face is None and moment >= faces.moment_of(self.material.duration or UNKNOWN):
-            self.face = faces.upright(frame, self.setting.turn, self.setting.shown)
+    def _face(self, frame: av.VideoFrame) -> Image.Image | None:
+        """Of a frame that is late enough to be one."""
+        if self._moment(frame) < faces.moment_of(self.material.duration or UNKNOWN):
+            return None
+        return faces.upright(frame, self.setting.turn, self.setting.shown)
 
     def _launch(self) -> None:
         """The window is complete: the first hook can be encoded while the rest is still decoded."""
@@ -249,8 +247,7 @@ class Take:
         _, end = self.material.window_seconds
         if not hooked.meant.points or moment + Fraction(1, 10) >= end:
             hooked.meant.remember(moment, drawn)
-        if hooked.face is None and moment >= faces.moment_of(self.material.duration or UNKNOWN):
-            hooked.face = faces.upright(drawn, self.setting.turn, self.setting.shown)
+        hooked.face = hooked.face or self._face(drawn)
         hooked.encoder.push(drawn, keyframe=keyframe)
         hooked.meter.add(1)
 
@@ -258,7 +255,6 @@ class Take:
         assert hooked.encoder is not None
         hooked.segment = hooked.encoder.finish()
         hooked.encoder = hooked.canvas = None
-        hooked.meter.finish()
 
     def _moment(self, frame: av.VideoFrame) -> Fraction:
         return ((frame.pts or 0) - self.material.origin) * self.material.time_base
@@ -276,7 +272,6 @@ class Take:
                 self.window = []
         for hooked in ready:
             self.setting.publish(self._finished(hooked))
-            hooked.meter.finish()
 
     def _finished(self, hooked: _Hooked) -> Finished:
         material = self.material
