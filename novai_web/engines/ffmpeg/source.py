@@ -8,8 +8,6 @@ from functools import cached_property
 from itertools import accumulate
 from math import ceil, inf
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from novai_web.engines.ffmpeg.h264.parameters import (
     DELIMITER,
@@ -27,7 +25,7 @@ from novai_web.engines.ffmpeg.h264.slices import Keyframe, read_keyframe
 from novai_web.engines.ffmpeg.h264.unusual import reason_against_config, reason_against_ppss, reason_against_sps
 from novai_web.engines.ffmpeg.malformed import Malformed
 from novai_web.engines.ffmpeg.mp4.boxes import VISUAL_HEADER, child
-from novai_web.engines.ffmpeg.mp4.reading import NOTHING, Movie, Shown
+from novai_web.engines.ffmpeg.mp4.reading import NOTHING, Closable, Movie, Shown
 
 KEYFRAMES_MAX = 20_000  # all are looked at
 
@@ -67,7 +65,7 @@ class Cut:
     copied: int
 
 
-class Source:
+class Source(Closable):
     """A clip in an MP4. Raises Malformed for what is none, or whose index cannot be believed.
 
     Times are in ticks, `time_base` seconds each, before the edit list; what is shown begins at `origin` and ends at
@@ -264,14 +262,6 @@ class Source:
 
     def close(self) -> None:
         self._movie.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _unknown(tag: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import mmap
 import struct
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
 from contextlib import suppress
@@ -51,7 +52,22 @@ class Shown(NamedTuple):
     end: int | None
 
 
-class Movie:
+class Closable(ABC):
+    """Open from the beginning to the end of a `with`."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Movie(Closable):
     """A file that stays open while it is used. Raises Malformed for what it is not, Fragmented for its other kind.
 
     Of the tracks only pictures and sounds are told of. Their sample tables are read when they are asked for.
@@ -114,14 +130,6 @@ class Movie:
         self._view.release()
         with suppress(BufferError):
             self._map.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Track:
