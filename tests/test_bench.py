@@ -33,10 +33,10 @@ def test_the_benchmark_measures_every_side_of_a_case(tmp_path):
     assert not (tmp_path / "installation").exists()
 
 
-def test_only_a_whole_run_is_written_into_the_page():
+def test_a_quick_run_is_not_written_into_the_page():
     refused = bench("--quick", "--write")
     assert refused.returncode != 0
-    assert "Only a whole run" in refused.stderr
+    assert "A quick run says nothing" in refused.stderr
 
 
 def test_what_people_wrote_around_the_tables_stays(tmp_path):
