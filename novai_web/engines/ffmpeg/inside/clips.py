@@ -13,7 +13,7 @@ from novai_web.engines.ffmpeg.inside.check import Expected, check_picture, check
 from novai_web.engines.ffmpeg.inside.exact import Exact
 from novai_web.engines.ffmpeg.inside.failing import FAILURES, clause, is_ours, sentence
 from novai_web.engines.ffmpeg.inside.lanes import Lanes
-from novai_web.engines.ffmpeg.inside.looking import look
+from novai_web.engines.ffmpeg.inside.looking import Joint, look, look_at_last_keyframe
 from novai_web.engines.ffmpeg.inside.materials import Material
 from novai_web.engines.ffmpeg.inside.normalised import Normalised, require_all
 from novai_web.engines.ffmpeg.inside.progress import Meter, Progress
@@ -66,6 +66,7 @@ class ClipWork:
         self.lock = threading.Lock()
         self.frames = self.media.frames or round((self.media.duration_seconds or 0) * (self.media.frame_rate or 30))
         self.window_frames = min(self.frames, self._window_seconds() * (self.media.frame_rate or 30))
+        self.is_copied = all(picture.way == "copy" for picture in clip.pictures)
         self.held_bytes = round(self.window_frames * clip.size[0] * clip.size[1] * BYTES_PER_PIXEL) if clip.held else 0
         self._meters()
         self._attempts = 0
@@ -159,9 +160,11 @@ class _Attempt:
     def __init__(self, clip: ClipWork, number: int, pictures: Sequence[Picture]) -> None:
         self.clip, self.shop, self.pictures = clip, clip.shop, pictures
         self.way = pictures[0].way
+        self.number = number
         self.work = clip.shop.work / f"clip-{clip.number}-{number}"
         self.is_over = False
-        self._first: Looked | None = None
+        self._media: Media | None = None
+        self._faces: dict[str, Mapping[str, str]] = {}
         self._looking = threading.Lock()
         self._original: TrackOut | None = None
 
@@ -218,9 +221,9 @@ class _Attempt:
         if source.copyable is not None:
             raise Malformed(source.copyable)
         track = whole(source)
-        joints = Fraction(0), source.duration
-        for picture in self.pictures:
-            self.publish(Finished(picture, track, source.frame_count, source.duration, joints))
+        look_at_last_keyframe(track)
+        for picture in self.pictures:  # only where a copy begins, something may not be as the source had it
+            self.publish(Finished(picture, track, source.frame_count, source.duration, (Joint(Fraction(0)),)))
 
     def _exact(self) -> None:
         material = Exact(self.clip.source(), self.shop.plan.settings, self.clip.shown)
@@ -281,40 +284,31 @@ class _Attempt:
             self.clip.failed(variant, why)
 
     def publish(self, finished: Finished) -> None:
-        """A picture is looked at once, alone; then its variants get their sounds."""
+        """The joints of a picture are looked at once; then its variants get their sounds."""
         self.add(DELIVERY, lambda: self._look(finished))
 
     def _look(self, finished: Finished) -> None:
         look(finished.track, finished.joints, finished.meant)
-        looked = self._looked(finished)
         self._meter(finished.picture).finish()
         for variant, track in finished.picture.variants:
-            self._sounded(finished, variant, track, looked)
+            self._sounded(finished, variant, track)
 
-    def _looked(self, finished: Finished) -> Looked:
-        """What the file is: the same for all pictures of a clip. So is its face, where the hook is not on it."""
+    def _looked(self, finished: Finished, draft: Path, expected: Expected) -> Looked:
+        """What the file is: the same for all variants of a clip. So is its face, where the hook is not on it."""
         name, folder = f"picture-{finished.picture.variants[0][0].n}", self.shop.folder / FACES
         with self._looking:
-            if self._first is None:
-                self._first = self._opened(finished, name)
-        if finished.face is None:
-            return self._first
-        return replace(self._first, face=faces.draw(finished.face, folder, name))
+            if self._media is None:
+                self._media = check_picture(draft, expected, self.shop.limits)
+            if finished.face is None:
+                name = "picture"
+            if name not in self._faces:
+                face = finished.face or previews.still(draft, self._media, self.shop.limits, previews.POSTER_SIDE)
+                self._faces[name] = faces.draw(face.convert("RGB"), folder, f"{self.clip.number}-{self.number}-{name}")
+            return Looked(self._media, self._faces[name])
 
-    def _opened(self, finished: Finished, name: str) -> Looked:
-        draft = self.work / f"{name}.mp4"
-        writing.write(draft, [finished.track])
-        media = check_picture(draft, self._expected(finished, [finished.track]), self.shop.limits)
-        face: Mapping[str, str] = {}
-        if finished.face is None:
-            still = previews.still(draft, media, self.shop.limits, previews.POSTER_SIDE)
-            face = faces.draw(still.convert("RGB"), self.shop.folder / FACES, name)
-        draft.unlink()
-        return Looked(media, face)
-
-    def _sounded(self, finished: Finished, variant: Variant, track: Track, looked: Looked) -> None:
+    def _sounded(self, finished: Finished, variant: Variant, track: Track) -> None:
         def deliver(sounding: Sounding) -> None:
-            self.add(DELIVERY, lambda: self._deliver(finished, variant, sounding, looked))
+            self.add(DELIVERY, lambda: self._deliver(finished, variant, sounding))
 
         if track.action == "none":
             deliver(Sounding())
@@ -341,14 +335,16 @@ class _Attempt:
             self._original = original(self.clip.source())
         return self._original
 
-    def _deliver(self, finished: Finished, variant: Variant, sounding: Sounding, looked: Looked) -> None:
+    def _deliver(self, finished: Finished, variant: Variant, sounding: Sounding) -> None:
         if sounding.why_not is not None:
             self.clip.failed(variant, sounding.why_not)
             return
         tracks = [finished.track, *([sounding.track] if sounding.track else [])]
         draft = self.work / f"variant-{variant.n}.mp4"
         writing.write(draft, tracks)
-        media, sha256 = check_variant(draft, self._expected(finished, tracks), looked.media, self.shop.limits)
+        expected = self._expected(finished, tracks)
+        looked = self._looked(finished, draft, expected)
+        media, sha256 = check_variant(draft, expected, looked.media, self.shop.limits)
         checked = Checked(
             sha256=sha256,
             size_bytes=draft.stat().st_size,

@@ -1,5 +1,7 @@
 """Laying a picture over frames in their own colours: 8-bit 4:2:0, any matrix, full or limited range."""
 
+from dataclasses import dataclass
+
 import av
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +21,39 @@ _MATRICES = {
     10: (0.2627, 0.0593),
 }
 
-Plane = NDArray[np.uint16]
+Pixels = NDArray[np.uint16]
+_HALF = 128  # of 256, so that the shift rounds
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """What a plane of a frame is multiplied with and what is added to it, in 256ths; and room to do it in.
+
+    All in 16 bits: blending is one multiplication, one addition and a shift, none of which asks for memory.
+    """
+
+    rest: Pixels
+    share: Pixels
+    room: Pixels
+
+    @classmethod
+    def of(cls, premultiplied: NDArray[np.float64], alpha: NDArray[np.float64]) -> "_Plane":
+        rest = np.round((1 - alpha) * 256)
+        share = np.minimum(np.round(premultiplied * 256) + _HALF, 65535 - rest * 255)
+        return cls(rest.astype(np.uint16), share.astype(np.uint16), np.empty(rest.shape, np.uint16))
+
+    def blend(self, part: NDArray[np.uint8]) -> None:
+        np.multiply(part, self.rest, out=self.room)
+        np.add(self.room, self.share, out=self.room)
+        np.right_shift(self.room, 8, out=self.room)
+        part[:] = self.room
 
 
 class Overlay:
-    """A picture made ready once, for as many frames as will carry it. Colour conversion is ITU-T H.273's."""
+    """A picture made ready once, for as many frames as will carry it, one after another.
+
+    Colour conversion is ITU-T H.273's.
+    """
 
     def __init__(self, picture: Picture, frame: av.VideoFrame) -> None:
         self.key = _colours(frame)
@@ -34,21 +64,19 @@ class Overlay:
         alpha = pixels[..., 3] / 255
         luma, *chroma = (plane * alpha for plane in _to_yuv(pixels, full, _MATRICES[matrix]))
         small = _halved(alpha)
-        self.planes = [_ready(luma, alpha), *(_ready(_halved(plane), small) for plane in chroma)]
+        self.planes = [_Plane.of(luma, alpha), *(_Plane.of(_halved(plane), small) for plane in chroma)]
 
     def fits(self, frame: av.VideoFrame) -> bool:
         return _colours(frame) == self.key
 
     def blend(self, frame: av.VideoFrame) -> None:
         """Onto the frame itself, which must be writable and yuv420p."""
-        for number, (premultiplied, rest) in enumerate(self.planes):
-            plane = frame.planes[number]
+        for number, (plane, own) in enumerate(zip(frame.planes, self.planes, strict=True)):
             halved = int(number > 0)
             pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-            part = pixels[
-                self.y >> halved : (self.y + self.height) >> halved, self.x >> halved : (self.x + self.width) >> halved
-            ]
-            part[:] = (part * rest + premultiplied + 128) >> 8
+            rows = slice(self.y >> halved, (self.y + self.height) >> halved)
+            columns = slice(self.x >> halved, (self.x + self.width) >> halved)
+            own.blend(pixels[rows, columns])
 
 
 def _colours(frame: av.VideoFrame) -> tuple[bool, int]:
@@ -83,10 +111,3 @@ def _halved(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     height, width = plane.shape
     small: NDArray[np.float64] = plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
     return small
-
-
-def _ready(premultiplied: NDArray[np.float64], alpha: NDArray[np.float64]) -> tuple[Plane, Plane]:
-    """In 256ths, so that blending is one multiplication, one addition and a shift in 16 bits."""
-    rest = np.round((1 - alpha) * 256)
-    share = np.minimum(np.round(premultiplied * 256), 65535 - 128 - rest * 255)
-    return share.astype(np.uint16), rest.astype(np.uint16)

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from novai_web.engines.ffmpeg.inside.canvas import Canvas
+from novai_web.engines.ffmpeg.inside.looking import Joint
 from novai_web.engines.ffmpeg.inside.normalised import Normalised
 from novai_web.engines.ffmpeg.inside.segments import Part
 from novai_web.engines.ffmpeg.inside.takes import Finished
@@ -30,4 +31,4 @@ def encode(
     window = material.window_seconds if picture.hook else ()
     joints = {Fraction(0), material.duration, *(moment for moment in window if moment < material.duration)}
     track = material.track(None, None, segment)
-    return Finished(picture, track, material.frame_count, material.duration, tuple(sorted(joints)))
+    return Finished(picture, track, material.frame_count, material.duration, tuple(map(Joint, sorted(joints))))

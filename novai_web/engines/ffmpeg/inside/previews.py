@@ -7,6 +7,8 @@ from typing import Any
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from PIL import Image, ImageDraw
 
 from novai_web.engines.ffmpeg.inside import audio, pictures
@@ -17,6 +19,7 @@ from novai_web.errors import UnusableMedia
 
 POSTER_SIDE, THUMB_SIDE, CLIP_SIDE = 640, 320, 480
 POSTER_SECONDS = 1.0  # the very first frame is often black
+POSTER_WAITS_SECONDS = 3  # for a keyframe
 CLIP_SECONDS = 3.0
 CLIP_RATE_MAX = 30
 WAVE_SIZE = (640, 160)
@@ -94,7 +97,7 @@ def waveform(path: Path, media: Media, folder: Path, limits: Limits) -> Path:
     return target
 
 
-def still(path: Path, media: Media, limits: Limits, side: int, seconds: float = POSTER_SECONDS) -> Image.Image:
+def still(path: Path, media: Media, limits: Limits, side: int) -> Image.Image:
     """A frame of a video, or the picture itself, upright, at most `side` on its longer side."""
     if media.kind == "image":
         return pictures.upright(path, limits, side)
@@ -102,14 +105,9 @@ def still(path: Path, media: Media, limits: Limits, side: int, seconds: float = 
         stream = video_stream(source)
         assert stream is not None
         assert stream.time_base is not None
-        moment = min(seconds, (media.duration_seconds or 0) / 3)
-        start = stream.start_time or 0
-        source.seek(start + int(moment / stream.time_base), stream=stream)
-        chosen = None
-        for frame in source.decode(stream):
-            chosen = frame
-            if frame.pts is not None and (frame.pts - start) * stream.time_base >= moment:
-                break
+        moment = min(POSTER_SECONDS, (media.duration_seconds or 0) / 3)
+        begin = (stream.start_time or 0) + int(moment / stream.time_base)
+        chosen = _keyframe_after(source, stream, begin) or _frame_at(source, stream, begin)
         if chosen is None:
             raise UnusableMedia("There is no picture in this video that can be decoded.")
         framer = _framer(_fitted(media, side), stream)
@@ -118,7 +116,34 @@ def still(path: Path, media: Media, limits: Limits, side: int, seconds: float = 
         return picture
 
 
-def _framer(size: tuple[int, int], stream: av.VideoStream) -> Framer:
+def _keyframe_after(source: InputContainer, stream: VideoStream, begin: int) -> av.VideoFrame | None:
+    """One that comes soon: the only frame to decode, where any other needs all since the keyframe before it."""
+    assert stream.time_base is not None
+    source.seek(begin, stream=stream)
+    for packet in source.demux(stream):
+        if packet.pts is None or packet.pts > begin + POSTER_WAITS_SECONDS / stream.time_base:
+            return None
+        if packet.is_keyframe and packet.pts >= begin:
+            try:
+                frames = [*packet.decode(), *stream.codec_context.decode(None)]
+            except av.FFmpegError:
+                return None
+            return next((frame for frame in frames if not frame.is_corrupt), None)
+    return None
+
+
+def _frame_at(source: InputContainer, stream: VideoStream, begin: int) -> av.VideoFrame | None:
+    """The last one, if none is so late."""
+    source.seek(begin, stream=stream)
+    chosen = None
+    for frame in source.decode(stream):
+        chosen = frame
+        if frame.pts is not None and frame.pts >= begin:
+            break
+    return chosen
+
+
+def _framer(size: tuple[int, int], stream: VideoStream) -> Framer:
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     assert stream.time_base is not None
     return Framer(size, "source", "crop", aspect, stream.time_base)

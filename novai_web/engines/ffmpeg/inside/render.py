@@ -20,6 +20,7 @@ from novai_web.engines.ffmpeg.settings import RenderSettings
 from novai_web.engines.ffmpeg.shelf import Shelf
 
 LANES_MAX = 32
+COPIES_AT_ONCE = 8  # clips of which nothing is held: while some wait for a sound, a lane can begin others
 
 Say = Callable[..., None]
 
@@ -83,7 +84,7 @@ class _Render:
     def _fits(self, clip: ClipWork) -> bool:
         if not self._running:
             return True
-        has_lane = self._running < self.shop.lanes.width
+        has_lane = self._running < max(self.shop.lanes.width, COPIES_AT_ONCE if clip.is_copied else 0)
         return has_lane and self._held_bytes + clip.held_bytes <= self.shop.limits.frame_bytes_max
 
     def _clip_over(self, clip: ClipWork) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from novai_web.engines.ffmpeg.inside import faces
 from novai_web.engines.ffmpeg.inside.canvas import Canvas
 from novai_web.engines.ffmpeg.inside.lanes import Lanes, Work
-from novai_web.engines.ffmpeg.inside.looking import Meant
+from novai_web.engines.ffmpeg.inside.looking import FRAMES_AROUND, Joint, Meant
 from novai_web.engines.ffmpeg.inside.materials import Material
 from novai_web.engines.ffmpeg.inside.progress import Meter
 from novai_web.engines.ffmpeg.inside.segments import Part, Segment
@@ -24,7 +24,7 @@ from novai_web.engines.ffmpeg.mp4.writing import TrackOut
 from novai_web.engines.ffmpeg.planning import Picture
 
 # Shortly before a window's end there is a keyframe, so that its joint can be decoded, and sought, without all of it.
-TAIL_FRAMES, TAIL_AFTER_FRAMES = 6, 45
+TAIL_FRAMES, TAIL_AFTER_FRAMES = FRAMES_AROUND, 45
 CHUNK_FRAMES = 24  # decoded at a time where a window is too long to be held
 SIDE_BY_SIDE_MAX = 8  # encoders that share one decoding
 
@@ -44,7 +44,7 @@ class Finished:
     track: TrackOut
     frames: int
     duration: Fraction
-    joints: tuple[Fraction, ...]
+    joints: tuple[Joint, ...]
     meant: Meant = field(default_factory=Meant)
     face: Image.Image | None = None
 
@@ -278,16 +278,20 @@ class Take:
         with self._lock:
             with_common, self._is_common_checked = not self._is_common_checked, True
         track = material.track(self.bridges.get(Part.BEFORE), hooked.segment, self.bridges.get(Part.AFTER))
-        joints = [moment for moment in material.window_seconds if moment < material.duration]
+        start, end = material.window_seconds
+        joints = [Joint(end, after=with_common)]
+        if with_common or start > 0:
+            joints.append(Joint(start, before=with_common))
+        joints = [joint for joint in joints if joint.moment < material.duration]
         if with_common:
-            joints += material.joints
+            joints += map(Joint, material.joints)
         meant = Meant(self.common_meant.points | hooked.meant.points)
         return Finished(
             picture=hooked.picture,
             track=track,
             frames=material.frame_count,
             duration=material.duration,
-            joints=tuple(sorted(set(joints))),
+            joints=tuple(sorted(joints)),
             meant=meant,
             face=hooked.face or self.face,
         )
