@@ -139,6 +139,45 @@ def write(text: str, path: Path = PAGE) -> None:
     path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
+def kept(old: str, results: Sequence[Result], notes: Sequence[str]) -> str:
+    """What stands between the marks, with the rows of these results anew, and a line that says so."""
+    titles = "; ".join(result.case.title for result in results)
+    lines = old.strip().splitlines()
+    if old.strip().endswith(_again(titles, notes)):
+        lines = lines[:-2]
+    for (head, title), row in _rows(written(results, notes)).items():
+        places = {_place(lines, n): n for n, line in enumerate(lines) if line.startswith("| ")}
+        if (head, title) in places:
+            lines[places[head, title]] = row
+        elif same := [n for (other, _), n in places.items() if other == head]:
+            lines.insert(max(same) + 1, row)
+    return "\n".join([*lines, "", _again(titles, notes)])
+
+
+def _again(titles: str, notes: Sequence[str]) -> str:
+    return f"Measured on their own: {titles}. {' '.join([machine(), *notes])}"
+
+
+def _rows(text: str) -> Mapping[tuple[str, str], str]:
+    """Lines of tables by the table's head and the row's first cell; not those between head and rows."""
+    lines = text.splitlines()
+    found = {_place(lines, n): line for n, line in enumerate(lines) if line.startswith("| ")}
+    return {place: row for place, row in found.items() if not place[1].startswith("-")}
+
+
+def _place(lines: Sequence[str], number: int) -> tuple[str, str]:
+    first = number
+    while first and lines[first - 1].startswith("|"):
+        first -= 1
+    head, row = (lines[n].split("|") for n in (first, number))
+    return " ".join(cell.strip() for cell in head[1:4]), row[1].strip()
+
+
+def between(path: Path = PAGE) -> str:
+    """What stands between the marks of the page."""
+    return path.read_text().partition(BEGIN)[2].partition(END)[0]
+
+
 def _median(costs: Sequence[Cost]) -> Cost:
     return Cost(median(cost.wall for cost in costs), median(cost.cpu for cost in costs))
 

@@ -3,7 +3,8 @@
     python -m bench.variants                            everything: about an hour on two cores
     python -m bench.variants --case hook-15s            one case; may be given several times
     python -m bench.variants --quick                    small clips, one round: only to see that it works
-    python -m bench.variants --write                    and write the tables into docs/performance.md
+    python -m bench.variants --write                    and write the tables into docs/performance.md; of the
+                                                        cases that were named, only their rows
 
 The two sides and the engine alone take turns, so that all see the same weather on the machine; medians are told.
 Clips and songs are made once and kept in .bench/, which may be deleted.
@@ -47,13 +48,14 @@ def main() -> None:
 def measured(cases: Sequence[Case], given: argparse.Namespace) -> str:
     material = sources.make(cases, given.folder / "sources")
     bench = Bench(given.folder, 1 if given.quick else given.rounds, with_others=not given.quick)
+    before = report.between()
     with product.running(given.folder / "installation") as installed:
         results, text = [], ""
         for case in cases:
             results.append(bench.measure(Batch(case, material[case.name]), installed))
             text = report.written(results, bench.notes())
-            if given.write:
-                report.write(text)  # after each case: an hour's work is not lost to its last minute
+            if given.write:  # after each case: an hour's work is not lost to its last minute
+                report.write(report.kept(before, results, bench.notes()) if given.case else text)
     shutil.rmtree(bench.made)
     return text
 

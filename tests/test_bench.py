@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench import report
+from bench.cases import CASES
+from bench.product import Delivery
+from bench.programs import Cost
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,3 +52,26 @@ def test_what_people_wrote_around_the_tables_stays(tmp_path):
 def test_the_page_has_room_for_the_tables():
     page = report.PAGE.read_text()
     assert page.index(report.BEGIN) < page.index(report.END)
+
+
+def test_a_case_measured_on_its_own_replaces_only_its_own_rows():
+    first, second, third = (
+        measured(name, wall) for name, wall in (("hook-15s", 0.5), ("none-30s", 0.3), ("none-30s", 0.2))
+    )
+    whole = report.written([first, second], ["Once."])
+    text = report.kept(whole, [third], ["Again."])
+    assert "0.5 (" in text and "0.2 (" in text and "0.3 (" not in text
+    assert text.count("| no hook, 30 s clip") == 2 and "Measured on their own: no hook, 30 s clip." in text
+    assert report.kept(text, [third], ["Again."]) == text
+
+
+def test_a_case_that_the_page_did_not_have_is_added_to_its_tables():
+    text = report.kept(report.written([measured("hook-15s", 1)], []), [measured("none-30s", 0.2)], [])
+    assert [line.split("|")[1].strip() for line in text.splitlines() if "0.2 (" in line] == ["no hook, 30 s clip"]
+    assert text.count("| no hook, 30 s clip") == 2
+
+
+def measured(name: str, wall: float) -> report.Result:
+    cost = Cost(wall, wall)
+    case = next(case for case in CASES if case.name == name)
+    return report.Result(case, [Cost(9, 18)], [cost], [Delivery(cost, 0.1, 4, 0.01, 0.5, 10**8)])

@@ -13,6 +13,7 @@ import pytest
 
 from novai_web.engines import ffmpeg
 from novai_web.engines.ffmpeg import Checked, Limits, RenderSettings, Variant
+from novai_web.engines.ffmpeg.inside import render
 
 Cell = tuple[Path, Path | None, str | None]
 
@@ -41,6 +42,18 @@ def test_hundreds_of_hooks_and_sounds_need_no_hundreds_of_open_files(tmp_path: P
     made = Batch(tmp_path, cells, Limits(open_files_max=48), hook_duration_seconds=0.4)
     assert not made.failed and len(made.files) == 90
     assert {checked.way for checked in made.checked.values()} == {"exact"}
+
+
+def test_copies_begin_together_however_little_memory_there_is_for_frames(tmp_path: Path) -> None:
+    clips = [make.b_frames(tmp_path / f"{n}.mp4") for n in range(4)]
+    limits = Limits(frame_bytes_max=1)
+    plan = ffmpeg.plan([Variant(n, clip, None, None, str(n)) for n, clip in enumerate(clips)], RenderSettings(), limits)
+    (tmp_path / "out").mkdir()
+    said: list[str] = []
+    render.answer(
+        {"plan": plan.to_json(), "folder": str(tmp_path / "out")}, limits, lambda **event: said.extend(event)
+    )
+    assert said[:4] == ["started"] * 4 and said.count("done") == 4
 
 
 def test_a_hook_that_falls_between_two_frames_fails_alone(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class ClipWork:
         self.frames = self.media.frames or round((self.media.duration_seconds or 0) * (self.media.frame_rate or 30))
         self.window_frames = min(self.frames, self._window_seconds() * (self.media.frame_rate or 30))
         self.is_copied = all(picture.way == "copy" for picture in clip.pictures)
-        self.held_bytes = round(self.window_frames * clip.size[0] * clip.size[1] * BYTES_PER_PIXEL) if clip.held else 0
+        is_held = clip.held and not self.is_copied
+        self.held_bytes = round(self.window_frames * clip.size[0] * clip.size[1] * BYTES_PER_PIXEL) if is_held else 0
         self._meters()
         self._attempts = 0
         self._source: Source | None = None
