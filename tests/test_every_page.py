@@ -54,6 +54,7 @@ def things(app: Flask, alice: Account, settings: Settings) -> dict[str, Any]:
         "hook_id": hook.id,
         "collection_id": collection.id,
         "preset_id": preset.id,
+        "account_id": alice.id,
         "part": "original",
         "slug": "variants",
     }
@@ -62,6 +63,10 @@ def things(app: Flask, alice: Account, settings: Settings) -> dict[str, Any]:
 def address(rule: Rule, things: dict[str, Any], upload_id: str = "") -> str:
     known = things | {"upload_id": upload_id}
     return re.sub(r"<(?:[^:<>]+:)?(\w+)>", lambda found: str(known[found[1]]), rule.rule)
+
+
+def is_for_administrators(rule: Rule) -> bool:
+    return rule.rule.startswith("/admin/") or rule.rule == "/metrics"
 
 
 def is_about_something(rule: Rule) -> bool:
@@ -93,8 +98,21 @@ def test_a_stranger_finds_nothing_of_anybodys(app, client, bob, things, upload_i
 def test_an_administrator_finds_nothing_of_anybodys_either(app, client, charlie, things, upload_id, sign_in):
     sign_in(client, charlie)
     for rule, method in rules(app):
-        if is_about_something(rule) and not rule.rule.startswith("/api/"):
+        if is_about_something(rule) and not rule.rule.startswith("/api/") and not is_for_administrators(rule):
             assert ask(client, method, address(rule, things, upload_id)) == 404, (method, rule.rule)
+
+
+def test_what_is_for_administrators_is_not_there_for_anybody_else(app, client, alice, charlie, things, sign_in):
+    found = [(rule, method) for rule, method in rules(app) if is_for_administrators(rule)]
+    assert found
+    for rule, method in found:
+        sign_in(client, alice)  # even where it is about herself
+        assert ask(client, method, address(rule, things)) == 404, (method, rule.rule)
+        sign_in(client, charlie)
+        if method == "GET":
+            assert ask(client, method, address(rule, things)) == 200, rule.rule
+        else:
+            assert ask(client, method, address(rule, NOWHERE)) == 404, (method, rule.rule)
 
 
 def test_nobody_gets_in_without_signing_in(app, client, alice, things, upload_id):
@@ -122,7 +140,7 @@ def test_a_disabled_account_is_out_at_once(app, client, alice, things, upload_id
 def test_every_page_answers_its_owner(app, client, alice, things, upload_id, sign_in):
     sign_in(client, alice)
     for rule, method in rules(app):
-        if method == "GET" and not rule.rule.startswith("/api/"):
+        if method == "GET" and not rule.rule.startswith("/api/") and not is_for_administrators(rule):
             url = address(rule, things, upload_id)
             answer = client.get(url, query_string={"kind": "video"} if rule.rule.startswith("/library/") else {})
             assert answer.status_code in (200, 302, 303, 304), (url, answer.status_code, answer.text[:500])
@@ -154,7 +172,9 @@ def test_a_page_says_how_it_is_kept_from_caches_and_frames(app, client, alice, t
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
 
 
-NOWHERE = dict.fromkeys(("asset_id", "job_id", "batch_id", "hook_id", "collection_id", "preset_id"), 999_999_999) | {
+NOWHERE = dict.fromkeys(
+    ("asset_id", "job_id", "batch_id", "hook_id", "collection_id", "preset_id", "account_id"), 999_999_999
+) | {
     "part": "original",
     "slug": "variants",
 }

@@ -30,6 +30,11 @@ INSIDE = [
     "/tools/variants?videos=1&hooks=1",
     "/jobs",
     "/batches",
+    "/credits",
+    "/credits?show=held",
+    "/admin/credits",
+    "/admin/credits?q=nobody+at+all",
+    "/admin/credits/1",
     "/settings",
 ]
 MISSING = ["/assets/999", "/nothing"]

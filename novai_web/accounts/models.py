@@ -19,6 +19,7 @@ class Account(Base):
     __table_args__ = (
         CheckConstraint("role IN ('user', 'admin')", name="role"),
         Index("uq_accounts_email", func.lower(text("email")), unique=True),
+        Index("ix_accounts_name", func.lower(text("name")), "id"),
     )
 
     id: Mapped[Id]

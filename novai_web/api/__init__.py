@@ -2,7 +2,20 @@
 
 from flask import Flask
 
-from novai_web.api import auth, batches, collections, docs, hooks, jobs, library, openapi, tools, trash, uploads
+from novai_web.api import (
+    auth,
+    batches,
+    collections,
+    credits,
+    docs,
+    hooks,
+    jobs,
+    library,
+    openapi,
+    tools,
+    trash,
+    uploads,
+)
 from novai_web.api.door import Door
 
 DOORS: tuple[Door, ...] = (
@@ -15,6 +28,7 @@ DOORS: tuple[Door, ...] = (
     hooks.door,
     collections.door,
     trash.door,
+    credits.door,
 )
 
 

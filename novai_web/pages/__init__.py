@@ -5,9 +5,11 @@ from flask.typing import ResponseReturnValue
 
 from novai_web.pages import (
     accounts,
+    admin,
     assets,
     batches,
     collections,
+    credits,
     dashboard,
     health,
     hooks,
@@ -35,6 +37,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     hooks.bp,
     collections.bp,
     trash.bp,
+    credits.bp,
+    admin.bp,
     media.bp,
 )
 

@@ -15,11 +15,11 @@ def say(error: NovaiError) -> ResponseReturnValue:
     if isinstance(error, SignInNeeded):
         return _ask_to_sign_in()
     if not asked_by_htmx():
-        return _dress(make_response(render_template("errors/page.html", error=error), error.status), error)
+        return dress(make_response(render_template("errors/page.html", error=error), error.status), error)
     answer = make_response(render_template("errors/_message.html", error=error), error.status)
     answer.headers["HX-Retarget"] = "#messages"
     answer.headers["HX-Reswap"] = "innerHTML"
-    return _dress(answer, error)
+    return dress(answer, error)
 
 
 def _ask_to_sign_in() -> ResponseReturnValue:
@@ -30,7 +30,8 @@ def _ask_to_sign_in() -> ResponseReturnValue:
     return redirect(there, 303)
 
 
-def _dress(answer: Response, error: NovaiError) -> Response:
+def dress(answer: Response, error: NovaiError) -> Response:
+    """Say in a header, too, when it is worth trying again."""
     if error.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(error.retry_after_seconds)
     return answer

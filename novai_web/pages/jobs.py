@@ -7,6 +7,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 
 from novai_web import jobs
+from novai_web.credits import reports
 from novai_web.db import transaction
 from novai_web.jobs import OPEN, Job, batches, finding
 from novai_web.pages import answers, cells
@@ -46,7 +47,11 @@ def show(job_id: int) -> ResponseReturnValue:
         (name.replace("_", " ").capitalize(), value) for name, value in job.input.items() if value not in (None, [])
     ]
     return render_template(
-        "jobs/job.html", job=job, outputs=cells.of(account.id, jobs.outputs(job_id=job.id)), given=given
+        "jobs/job.html",
+        job=job,
+        outputs=cells.of(account.id, jobs.outputs(job_id=job.id)),
+        given=given,
+        lines=reports.of_job(job.id),
     )
 
 

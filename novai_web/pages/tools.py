@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from novai_web import credits, jobs, tools
@@ -16,6 +16,7 @@ from novai_web.jobs import Submitted, finding
 from novai_web.library import presets
 from novai_web.library.assets import Library
 from novai_web.pages import answers, forms, picked
+from novai_web.pages.errors import dress
 from novai_web.tools import Tool
 from novai_web.web import who
 
@@ -58,7 +59,7 @@ def run(slug: str) -> ResponseReturnValue:
             made = jobs.submit(account, tool, raw, who.settings(), key=answers.form_key())
     except NovaiError as error:
         fields = error.fields if isinstance(error, InvalidInput) else {"form": str(error)}
-        return _page(tool, account, raw, fields), error.status
+        return dress(make_response(_page(tool, account, raw, fields), error.status), error)
     return redirect(_home(made), 303)
 
 

@@ -1,18 +1,45 @@
 """How numbers, sizes and times are written for people: the filters that every template has."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import ceil
 
 from flask import Flask
 from markupsafe import Markup
 
+from novai_web.jobs import Job, State
+
 UNITS = ("B", "KB", "MB", "GB", "TB")
 STEPS = ((86_400, "day"), (3_600, "h"), (60, "min"))
+
+# What to do about a job that did not deliver everything, by the code of its error.
+ADVICE = {
+    "poison": "Change what goes into it before you start it again.",
+    "out_of_time": "Retry makes only what is missing; a smaller one is done sooner.",
+    "unavailable": "Nothing is wrong with what you asked for. Retry in a few minutes.",
+    "store_failed": "Nothing is wrong with what you asked for. Retry in a few minutes.",
+    "invalid_input": "Something that it needs was changed or deleted. Start it anew with what is there.",
+    "not_found": "Something that it needs was deleted. Start it anew with what is there.",
+    "partly_delivered": "Retry makes only what is missing.",
+    "nothing_delivered": "Retry starts it once more.",
+}
+OTHER_ADVICE = "Retry starts it once more; if it fails again, change what goes into it."
 
 
 def register(app: Flask) -> None:
     app.jinja_env.filters.update(
-        size=size, clock=clock, duration=duration, ago=ago, until=until, number=number, plural=plural
+        size=size,
+        clock=clock,
+        duration=duration,
+        ago=ago,
+        until=until,
+        number=number,
+        signed=signed,
+        rate=rate,
+        day=day,
+        plural=plural,
+        cost=cost,
+        bill=bill,
+        advice=advice,
     )
 
 
@@ -63,6 +90,21 @@ def number(count: int | None) -> str:
     return f"{count or 0:,}"
 
 
+def signed(count: int) -> str:
+    """A change: 5 → "+5", -20 → "−20", with the minus that is as wide as the plus."""
+    return f"{count:+,}".replace("-", "−") if count else "0"
+
+
+def rate(amount: float) -> str:
+    """Credits for one of something: 2.5 → "2.5", 3.0 → "3"."""
+    return f"{amount:,.1f}".removesuffix(".0")
+
+
+def day(at: date) -> str:
+    """A day of this year: "7 November"."""
+    return f"{at.day} {at:%B}"
+
+
 def plural(count: int | None, word: str) -> str:
     """3 and "video" → "3 videos"; "category" → "categories"."""
     amount = count or 0
@@ -71,6 +113,49 @@ def plural(count: int | None, word: str) -> str:
     else:
         many = f"{word}es" if word.endswith(("s", "x", "ch")) else f"{word}s"
     return f"{amount:,} {word if amount == 1 else many}"
+
+
+def cost(job: Job) -> str:
+    """What a job costs, in the few words of a card; nothing where it is free."""
+    if not job.price:
+        return ""
+    if not job.is_over:
+        return f"held {number(job.price)}"
+    if not job.charged:
+        return "not charged"
+    if job.charged == job.price:
+        return f"charged {number(job.charged)}"
+    return f"charged {number(job.charged)} of {number(job.price)}"
+
+
+def bill(job: Job) -> str:
+    """What was held, what was charged, what was given back, and why."""
+    if not job.price:
+        return "Free."
+    if not job.is_over:
+        return f"{plural(job.price, 'credit')} held. It cannot cost more, and only what is delivered is charged."
+    if not job.charged:
+        why = {State.FAILED: " because it failed", State.CANCELLED: " because it was cancelled"}.get(
+            State(job.state), ""
+        )
+        return f"Not charged{why}. {_given_back(job.price, 'held credit')}"
+    share = f" for {number(job.delivered)} of {plural(job.promised, 'result')}" if job.promised > 1 else ""
+    rest = f" {_given_back(job.price - job.charged, 'other held credit')}" if job.charged < job.price else ""
+    return f"Charged {plural(job.charged, 'credit')}{share}.{rest}"
+
+
+def advice(job: Job) -> str:
+    """What a person can do about a job that did not deliver everything; nothing where there is nothing to do."""
+    if not job.is_over or not job.error or job.state == State.CANCELLED:
+        return ""
+    if job.is_retried:
+        return "It was started once more."
+    return ADVICE.get(job.error_code or "", OTHER_ADVICE) if job.can_retry else ""
+
+
+def _given_back(credits: int, which: str) -> str:
+    """`which` says which credits, such as "held"."""
+    return f"The {plural(credits, which)} {'is' if credits == 1 else 'are'} yours again."
 
 
 def _two(left: int, big: int, big_name: str, small: int, small_name: str) -> str:

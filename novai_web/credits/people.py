@@ -1,0 +1,114 @@
+"""Everybody's credits side by side, for an administrator: balances, today's spend, limits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sqlalchemy import Select, func, or_, select
+
+from novai_web.accounts.models import Account
+from novai_web.config import Settings
+from novai_web.credits.models import INSTALLATION, DailySpend, Wallet
+from novai_web.db import session
+from novai_web.errors import InvalidInput, NotFound
+from novai_web.library import words
+from novai_web.library.paging import Order, Page, page
+
+Sort = Literal["name", "newest", "richest", "spenders"]
+SORTS: tuple[Sort, ...] = get_args(Sort)
+SEARCH_WORDS_MAX = 10
+
+_ORDERS = {
+    "name": Order("name", func.lower(Account.name), Account.id, False, str),
+    "newest": Order("newest", Account.id, Account.id, True, int),
+    "richest": Order("richest", func.coalesce(Wallet.available, 0), Account.id, True, int),
+    "spenders": Order("spenders", func.coalesce(DailySpend.committed, 0), Account.id, True, int),
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one account stands."""
+
+    account: Account
+    available: int
+    held: int
+    spent_today: int
+    daily_limit: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How all accounts stand together, and the installation's own day."""
+
+    accounts: int
+    available: int
+    held: int
+    spent_today: int
+    daily_limit: int
+
+
+def find(account_id: int) -> Account:
+    """One account, whoever it is. Only for an administrator. Raises NotFound."""
+    found = session.get(Account, account_id)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def listed(settings: Settings, q: str = "", sort: str = "name", cursor: str | None = None) -> Page[Standing]:
+    """One page of the accounts whose name or e-mail has every word of `q`. Raises InvalidInput for a bad cursor."""
+    if sort not in _ORDERS:
+        raise InvalidInput({"sort": f"Choose one of: {', '.join(SORTS)}."})
+    found = page(_searched(q), _ORDERS[sort], cursor)
+    return Page(_standings(found.items, settings), found.next_cursor, found.total)
+
+
+def totals(settings: Settings) -> Totals:
+    accounts = session.scalars(select(func.count()).select_from(Account)).one()
+    wallets = session.execute(
+        select(func.coalesce(func.sum(Wallet.available), 0), func.coalesce(func.sum(Wallet.held), 0))
+    ).one()
+    today = session.scalar(
+        select(DailySpend.committed).where(DailySpend.account_id == INSTALLATION, DailySpend.day == func.current_date())
+    )
+    return Totals(accounts, int(wallets[0]), int(wallets[1]), today or 0, settings.daily_cost_limit_cents)
+
+
+def _searched(q: str) -> Select[tuple[Account]]:
+    """Each account has at most one wallet and one row for today, so that joining them doubles nobody."""
+    query = (
+        select(Account)
+        .outerjoin(Wallet, Wallet.account_id == Account.id)
+        .outerjoin(DailySpend, (DailySpend.account_id == Account.id) & (DailySpend.day == func.current_date()))
+    )
+    for word in words.plain(q).split()[:SEARCH_WORDS_MAX]:
+        like = words.pattern(word)
+        query = query.where(or_(Account.name.ilike(like, escape="\\"), Account.email.ilike(like, escape="\\")))
+    return query
+
+
+def _standings(accounts: Sequence[Account], settings: Settings) -> list[Standing]:
+    """The numbers of many accounts, in two queries."""
+    ids = [account.id for account in accounts]
+    wallets = {
+        wallet.account_id: wallet for wallet in session.scalars(select(Wallet).where(Wallet.account_id.in_(ids)))
+    }
+    today = select(DailySpend.account_id, DailySpend.committed).where(
+        DailySpend.account_id.in_(ids), DailySpend.day == func.current_date()
+    )
+    spent = dict(session.execute(today).tuples().all())
+    found = []
+    for account in accounts:
+        wallet = wallets.get(account.id)
+        limit = settings.account_daily_credits if account.daily_credits is None else account.daily_credits
+        found.append(
+            Standing(
+                account=account,
+                available=wallet.available if wallet else 0,
+                held=wallet.held if wallet else 0,
+                spent_today=spent.get(account.id, 0),
+                daily_limit=limit,
+            )
+        )
+    return found
