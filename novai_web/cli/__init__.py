@@ -2,10 +2,14 @@
 
 from flask import Flask
 
+from novai_web.cli.backup import backup
 from novai_web.cli.dispatch import dispatch
+from novai_web.cli.doctor import doctor
+from novai_web.cli.fsck import fsck
+from novai_web.cli.restore import restore
 from novai_web.cli.variants import variants
 
 
 def register(app: Flask) -> None:
-    for command in (dispatch, variants):
+    for command in (backup, dispatch, doctor, fsck, restore, variants):
         app.cli.add_command(command)

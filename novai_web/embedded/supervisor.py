@@ -12,6 +12,7 @@ from novai_web.embedded.service import CannotStart, Service
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # who ran this long fell by accident: the next pause is the first one again
+ASKED_SECONDS = 2.0  # who ran this long and then ended well was asked to, by somebody who wants a new one
 NAME_WIDTH = 10
 
 
@@ -97,9 +98,9 @@ class _Watched:
 
     def _plan_start(self, now: float) -> None:
         self.end()
-        if now - self._started_at > STEADY_SECONDS:
+        code, ran_seconds = self.service.exit_code, now - self._started_at
+        if ran_seconds > STEADY_SECONDS or (code == 0 and ran_seconds > ASKED_SECONDS):
             self._pause_seconds = FIRST_PAUSE_SECONDS
-        code = self.service.exit_code
         say("novai", f"{self.service.name} ended ({code}), starting it again in {self._pause_seconds:g} s")
         self._due_at = now + self._pause_seconds
         self._pause_seconds = min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)
