@@ -7,7 +7,16 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEGABYTE = 1024 * 1024
@@ -17,6 +26,15 @@ GIGABYTE = 1024 * MEGABYTE
 def _named(*names: str) -> AliasChoices:
     """A setting that keeps a name the world already knows, such as DATABASE_URL."""
     return AliasChoices(*names)
+
+
+class Pace(BaseModel):
+    """How fast jobs of one tool may begin: so many under way at once, so many begun a second; None: no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    parallel: int | None = Field(None, ge=1)
+    starts_per_second: float | None = Field(None, gt=0, le=1000)
 
 
 class Settings(BaseSettings):
@@ -51,6 +69,9 @@ class Settings(BaseSettings):
     )
     log_format: Literal["plain", "json"] = Field("plain", description="How log lines are written.")
     proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front of the web server.")
+    metrics_token: SecretStr = Field(
+        SecretStr(""), description="Whoever shows this as a bearer token may read /metrics; empty: administrators only."
+    )
 
     # People
     sign_up: Literal["open", "closed"] = Field("closed", description="Who may make an account after the first.")
@@ -93,11 +114,22 @@ class Settings(BaseSettings):
     batch_hours: int = Field(24, ge=1, description="How long a batch's outputs live unless kept.")
     variants_max: int = Field(2000, ge=1, description="Most variants in one batch.")
 
+    # Limits of the queue
+    queued_jobs_per_account_max: int = Field(2000, ge=1, description="Jobs one account may have under way; more: 429.")
+    queued_jobs_max: int = Field(20_000, ge=1, description="Jobs all accounts may have under way; more: 503.")
+    jobs_parallel_per_account: int = Field(
+        0, ge=0, description="Jobs of one account that may have begun and not ended; 0: as many as workers take."
+    )
+    paces: dict[str, Pace] = Field(
+        {}, description='Limits by tool, as JSON: {"TOOL": {"parallel": 2, "starts_per_second": 0.5}}.'
+    )
+
     # Workers
     cpu_workers: int = Field(0, ge=0, description="Worker processes for rendering; 0: one per core.")
     io_workers: int = Field(2, ge=1, description="Worker processes for uploads and vendors.")
     lease_seconds: int = Field(60, ge=2, description="A job whose worker is silent this long is taken over.")
     echo: bool = Field(False, description="Offer the tool that only proves that jobs work.")
+    echo_vendor_url: str = Field("", description="The sandbox vendor that this tool may ask: novai_web.sandbox.runs.")
     render_memory_bytes: int = Field(
         6 * GIGABYTE, ge=256 * MEGABYTE, description="Address space a media process may use."
     )

@@ -121,6 +121,24 @@ class TooManyRequests(NovaiError):
     retry_after_seconds = 60
 
 
+class TooManyJobs(NovaiError):
+    """You have too many jobs waiting. Nothing was started; try again when some of them are over."""
+
+    code = "too_many_jobs"
+    status = 429
+    title = "Too many jobs"
+    retry_after_seconds = 60
+
+
+class Overloaded(NovaiError):
+    """There is more work waiting here than can be done soon. Nothing was started; try again in a minute."""
+
+    code = "overloaded"
+    status = 503
+    title = "Too much to do right now"
+    retry_after_seconds = 60
+
+
 class Unavailable(NovaiError):
     """A part of this installation is not answering. Try again in a moment."""
 

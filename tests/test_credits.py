@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -91,6 +92,17 @@ def test_a_price_that_does_not_divide_is_held_to_the_last_credit(app, alice, set
     with transaction():
         made = jobs.submit(alice, echo.tool, {"copies": 7, "per_job": 3, "credits": 1}, settings)
     assert [job.price for job in made.jobs] == [3, 3, 1] and balance(alice, settings).held == 7
+
+
+def test_a_share_of_a_price_is_rounded_down_even_to_nothing(app, alice, settings, work):
+    flat = replace(echo.tool, price=lambda given, settings: 2)
+    for lost, charged in (([0, 1], 0), ([0], 1), ([], 2)):
+        with transaction():
+            (job,) = jobs.submit(alice, flat, {"copies": 3, "lost": lost}, settings).jobs
+        work()
+        session.expire_all()
+        assert (session.get_one(Job, job.id).state, session.get_one(Job, job.id).charged) == ("succeeded", charged)
+    assert balance(alice, settings).held == 0
 
 
 def test_a_submit_of_many_jobs_asks_the_database_as_often_as_one_of_few(submit, queries):

@@ -43,26 +43,34 @@ class Hold(Base):
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint("captured BETWEEN 0 AND amount", name="captured"),
         CheckConstraint("state IN ('held', 'captured', 'released')", name="state"),
+        CheckConstraint("refunded BETWEEN 0 AND captured", name="refunded"),
+        Index("ix_holds_account_id_day", "account_id", "day"),
     )
 
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
-    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     day: Mapped[date] = mapped_column(Date)
     amount: Mapped[int]
     state: Mapped[str] = mapped_column(default="held")
     captured: Mapped[int] = mapped_column(default=0)
+    refunded: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Entry(Base):
-    """One line of the ledger. Append-only (a trigger refuses the rest); `key` makes a repeat impossible."""
+    """One line of the ledger. Append-only (a trigger refuses the rest); `key` makes a repeat impossible.
+
+    `by_id` and `note` say who moved credits by hand, and why.
+    """
 
     __tablename__ = "entries"
     __table_args__ = (
-        CheckConstraint("kind IN ('topup', 'grant', 'reserve', 'capture', 'release', 'adjust')", name="kind"),
+        CheckConstraint("kind IN ('topup', 'grant', 'reserve', 'capture', 'release', 'adjust', 'refund')", name="kind"),
         CheckConstraint(
             "kind IN ('topup', 'grant', 'adjust') OR delta_available + delta_held + delta_spent = 0", name="balanced"
         ),
         Index("ix_entries_account_id_id", "account_id", "id"),
+        Index("ix_entries_account_id_kind_id", "account_id", "kind", "id"),
+        Index("ix_entries_at_id", "at", "id"),
     )
 
     id: Mapped[Id]
@@ -73,4 +81,6 @@ class Entry(Base):
     delta_held: Mapped[int] = mapped_column(default=0)
     delta_spent: Mapped[int] = mapped_column(default=0)
     key: Mapped[str] = mapped_column(unique=True)
+    by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
+    note: Mapped[str | None]
     at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -7,19 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from novai_web import credits, queue
+from novai_web import credits, failpoints, queue, tools
 from novai_web.accounts import Account
 from novai_web.config import MEGABYTE, Settings
 from novai_web.db import after_commit, session
-from novai_web.errors import DiskFull, IdempotencyMismatch, InvalidInput
+from novai_web.errors import DiskFull, IdempotencyMismatch, InvalidInput, Overloaded, TooManyJobs
 from novai_web.jobs.models import Batch, Job, Output, Submission
 from novai_web.library.assets import Library
-from novai_web.tools.tool import Estimate, Input, Part, Promise, Reading, Tool
+from novai_web.tools.tool import Input, Part, Promise, Reading, Tool
 
 KEY_CHARACTERS_MAX = 200
+ADVISORY_FAMILY = 21
+
+# What NOVAI gives itself to do is work for everybody's workers, but nobody's own.
+UNDER_WAY = text("""
+    SELECT (SELECT count(*) FROM jobs WHERE account_id = :account AND state IN ('queued', 'waiting', 'running')
+            AND tool_slug <> ALL (CAST(:internal AS text[]))) AS own,
+           (SELECT count(*) FROM (SELECT FROM jobs WHERE state IN ('queued', 'waiting', 'running') LIMIT :most)
+            AS open) AS everybodys""")
 
 
 @dataclass(frozen=True)
@@ -61,16 +69,18 @@ def submit(
 ) -> Submitted:
     """Jobs, holds and ledger entries in the caller's transaction; the bells ring once it is committed.
 
-    The same `key` with the same input answers with what the first submit made. Raises InvalidInput,
-    IdempotencyMismatch, NotEnoughCredits, DailyLimitReached: then there is no job, no hold and no bell.
+    The same `key` with the same input answers with what the first submit made. Raises InvalidInput, DiskFull,
+    IdempotencyMismatch, TooManyJobs, Overloaded, NotEnoughCredits, DailyLimitReached: then there is no job, no hold
+    and no bell.
     """
     if key:
         earlier = _earlier(account, key, _fingerprint(tool, raw))
         if earlier:
             return earlier
     given = tool.input.read(raw, reading(account, settings))
-    _check_room(tool.estimate(given, settings), settings)
+    check_room(settings, tool.estimate(given, settings).bytes)
     parts = _parts(tool, given, settings)
+    check_queue(account, settings, more=len(parts))
     batch = _batch(account, tool, given, parts) if tool.split else None
     prices = _shares(tool.price(given, settings), parts)
     jobs = [_job(account, tool, part, batch, price) for part, price in zip(parts, prices, strict=True)]
@@ -107,19 +117,45 @@ def ring(jobs: Sequence[Job]) -> None:
     """Ring for each of these once the caller's transaction is committed."""
     bells = [(job.id, job.queue) for job in jobs]
     after_commit(lambda: _ring_all(bells))
+    failpoints.hit("create.before_commit")
 
 
 def _ring_all(bells: Sequence[tuple[int, str]]) -> None:
     """The first bell that does not ring is the last one tried: nobody waits for a broker that is away."""
+    failpoints.hit("create.after_commit")
     all(queue.ring(job_id, queue=name) for job_id, name in bells)
+    failpoints.hit("create.after_bell")
 
 
-def _check_room(estimate: Estimate, settings: Settings) -> None:
+def check_queue(account: Account, settings: Settings, *, more: int = 0) -> None:
+    """Refuse early what would only wait: raises TooManyJobs or Overloaded if `more` jobs are too many.
+
+    Submits of one account are counted one after the other, so that its limit is exact. All accounts together may
+    pass theirs by what is submitted in the same moment: nobody waits for a stranger.
+    """
+    lock = {"family": ADVISORY_FAMILY, "account": account.id % 2**31}
+    session.execute(text("SELECT pg_advisory_xact_lock(:family, :account)"), lock)
+    limit, everybodys_limit = settings.queued_jobs_per_account_max, settings.queued_jobs_max
+    given = {"account": account.id, "internal": [tool.slug for tool in tools.INTERNAL], "most": everybodys_limit + 1}
+    found = session.execute(UNDER_WAY, given).one()
+    if found.own + more > limit:
+        raise TooManyJobs(
+            f"At most {limit:,} jobs of yours may wait or run at once, and this would make it {found.own + more:,}. "
+            "Nothing was started and nothing was charged; try again when some of them are over."
+        )
+    if found.everybodys + more > everybodys_limit:
+        raise Overloaded
+
+
+def check_room(settings: Settings, more_bytes: int = 0) -> None:
     """Raise DiskFull before anything starts that this machine's disk has no room for."""
     settings.data.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(settings.data).free - estimate.bytes < settings.disk_free_bytes_min:
+    free = shutil.disk_usage(settings.data).free
+    if free < settings.disk_free_bytes_min:
+        raise DiskFull("The disk is nearly full, so nothing new is started. Free some space or ask the administrator.")
+    if free - more_bytes < settings.disk_free_bytes_min:
         raise DiskFull(
-            f"There is no room on the disk for the {estimate.bytes / MEGABYTE:,.0f} MB that this would make. "
+            f"There is no room on the disk for the {more_bytes / MEGABYTE:,.0f} MB that this would make. "
             "Nothing was started; free some space or ask the administrator."
         )
 
@@ -210,10 +246,12 @@ def _earlier(account: Account, key: str, fingerprint: str) -> Submitted | None:
 
 
 def _made_by(known: Submission) -> Submitted:
+    """What that submit made, and not what was tried again since."""
     if known.batch_id is None:
         return Submitted(None, session.scalars(select(Job).where(Job.id == known.job_id)).all())
     batch = session.get_one(Batch, known.batch_id)
-    return Submitted(batch, session.scalars(select(Job).where(Job.batch_id == batch.id).order_by(Job.id)).all())
+    made = select(Job).where(Job.batch_id == batch.id, Job.retry_of_id.is_(None)).order_by(Job.id)
+    return Submitted(batch, session.scalars(made).all())
 
 
 def _remember(account: Account, key: str, batch: Batch | None, jobs: Sequence[Job]) -> None:
