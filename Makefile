@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test quick check lint format lock settings assets bench
+.PHONY: help run test quick check lint format lock settings assets bench chaos load
 PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist worksteal
 
 help:  ## Print this list.
@@ -49,3 +49,11 @@ assets:  ## Build static/dist from assets/ with npm; the result is committed, so
 bench:  ## Measure how many times faster variants are made than by one FFmpeg process for each; about an hour.
 	@bin/install dev
 	.venv/bin/python -m bench.variants
+
+chaos:  ## Kill, pause and cut everything while people use NOVAI, and count what that broke; about twenty minutes.
+	@bin/install dev
+	.venv/bin/python -m bench.chaos --seeds 3 --ablations
+
+load:  ## Let a thousand people use NOVAI and measure how it serves them; about five minutes.
+	@bin/install dev
+	.venv/bin/python -m bench.load

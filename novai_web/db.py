@@ -1,5 +1,7 @@
 """The database: its session, its transactions, and what may wait for a commit."""
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, scoped_session
 from sqlalchemy.sql.functions import Function
 
+from novai_web import failpoints
 from novai_web.config import Settings
 
 Json = dict[str, Any]
@@ -61,6 +64,14 @@ def connect(app: Flask, settings: Settings) -> None:
         },
     }
     db.init_app(app)
+    failpoints.tear_with(_tear_connection)
+
+
+def _tear_connection() -> None:
+    """As when the network to the database is gone: this thread's next statement fails, and nothing is said goodbye."""
+    connection = session().connection().connection.driver_connection
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:  # type: ignore[union-attr]
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def bare_app(settings: Settings) -> Flask:

@@ -50,9 +50,7 @@ def test_copies_begin_together_however_little_memory_there_is_for_frames(tmp_pat
     plan = ffmpeg.plan([Variant(n, clip, None, None, str(n)) for n, clip in enumerate(clips)], RenderSettings(), limits)
     (tmp_path / "out").mkdir()
     said: list[str] = []
-    render.answer(
-        {"plan": plan.to_json(), "folder": str(tmp_path / "out")}, limits, lambda **event: said.extend(event)
-    )
+    render.answer({"plan": plan.to_json(), "folder": str(tmp_path / "out")}, limits, lambda **event: said.extend(event))
     assert said[:4] == ["started"] * 4 and said.count("done") == 4
 
 

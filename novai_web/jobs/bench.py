@@ -3,19 +3,24 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
+from novai_web import failpoints
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store
 from novai_web.errors import Interrupted, StaleLease, ToolFailed
+from novai_web.jobs import paid
 from novai_web.jobs.leases import Lease
 from novai_web.jobs.models import Job, Output
+from novai_web.jobs.waiting import Waiting, spread
 from novai_web.library.models import Asset, Hook, Source
 from novai_web.tools.tool import Made, Promise
+from novai_web.vendors import Away, Done, File, Vendor
 
 # A card is drawn at most this often; writing progress more often would tell nobody anything.
 SECONDS_BETWEEN_WORDS = 0.7
@@ -23,19 +28,13 @@ SECONDS_BETWEEN_WORDS = 0.7
 UNSPOILT = {"lost_attempts": 0, "error_attempts": 0}
 
 
-class Waiting(Interrupted):
-    """The step asked to be called again later."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-
-
 class Bench:
     """`Work`, as a step of one lease of one job sees it. Every write carries the lease."""
 
-    def __init__(self, job: Job, lease: Lease, store: Store, settings: Settings) -> None:
+    def __init__(self, job: Job, lease: Lease, store: Store, settings: Settings, taken_at: float | None = None) -> None:
+        """`taken_at` on the monotonic clock: before the lease was asked for, because it may be younger, never older."""
         self.job, self.lease, self.store, self.settings = job, lease, store, settings
+        self._renewed_at = time.monotonic() if taken_at is None else taken_at
         self.notes: dict[str, Any] = dict(job.notes)
         self.folder = settings.scratch_folder / f"job-{lease.job_id}-{lease.token}"
         self.promises: Sequence[Promise] = _pending(job)
@@ -45,7 +44,8 @@ class Bench:
 
     def __enter__(self) -> "Bench":
         for left in self.folder.parent.glob(f"job-{self.lease.job_id}-*"):
-            shutil.rmtree(left, ignore_errors=True)
+            if int(left.name.rpartition("-")[2]) < self.lease.token:  # a newer one is another worker's, who is at it
+                shutil.rmtree(left, ignore_errors=True)
         self.folder.mkdir(parents=True)
         return self
 
@@ -56,12 +56,26 @@ class Bench:
         """Said from another thread; heard at the next word about progress."""
         self._stop = self._stop or why
 
+    def renewed(self, asked_at: float) -> None:
+        """Said from another thread, when the lease was renewed."""
+        self._renewed_at = asked_at
+
+    @property
+    def lease_age_seconds(self) -> float:
+        """How old the lease is, by a clock that goes on while this process is stopped."""
+        return time.monotonic() - self._renewed_at
+
     def progress(self, done: float) -> None:
         """Say how far this step is, 0 to 1. Raises Interrupted if the work must stop."""
+        failpoints.hit("step.mid")
         if self._stop:
             raise self._stop
         if time.monotonic() - self._spoke_at < SECONDS_BETWEEN_WORDS:
             return
+        self.speak(done)
+
+    def speak(self, done: float) -> None:
+        """Write down how far this step is, now."""
         self._spoke_at = time.monotonic()
         self.write(lambda: self.lease.write(progress=func.greatest(Job.progress, self._overall(done))))
 
@@ -79,6 +93,7 @@ class Bench:
 
     def finish_step(self) -> None:
         """Checkpoint: a new lease starts at the step after this one."""
+        failpoints.hit("step.after_output")
         self._step += 1
         behind = sum(step.weight for step in self.job.tool.steps[: self._step])
         share = min(behind / sum(step.weight for step in self.job.tool.steps), 0.999)
@@ -97,16 +112,20 @@ class Bench:
         """Deliver output `n`: durably stored first, then a row. A repeated step never delivers it twice."""
         if (delivered := self._delivered(n)) is not None:
             return delivered
+        failpoints.hit("store.after_file")
         keys = self._put(path, made, n)
+        failpoints.hit("store.after_blob")
         try:
             with transaction():
                 self.lease.write(delivered=Job.delivered + 1, **UNSPOILT)
                 asset = self._asset(path, made, keys)
                 self._write_output(n, asset_id=asset.id, state="done", error=None)
                 _write_lineage(asset, made)
+                failpoints.hit("store.before_commit")
         except StaleLease:
             self.store.delete(keys.values())  # named after this lease, so nobody else's
             raise
+        failpoints.hit("store.after_commit")
         self._settled(n)
         return asset
 
@@ -171,6 +190,19 @@ class Bench:
     def wait(self, seconds: float) -> None:
         """End this slice; the step is called again later."""
         raise Waiting(seconds)
+
+    def paid(self, vendor: Vendor, request: Mapping[str, Any], *, cost_credits: int) -> Done:
+        """The result of a request that costs money. The only way to spend at a vendor: see `paid.py`."""
+        return paid.paid(self, vendor, request, cost_credits)
+
+    def bring(self, vendor: Vendor, file: File) -> Path:
+        """A file that a vendor made, in this job's folder. A vendor that is away is waited for."""
+        path = self.folder / f"vendor-{sha256(file.url.encode()).hexdigest()[:16]}"
+        try:
+            vendor.fetch(file, path, lambda: self.progress(0))
+        except Away as problem:
+            raise Waiting(spread(paid.AWAY_SECONDS)) from problem
+        return path
 
 
 PREVIEW_TYPES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4"}

@@ -9,13 +9,15 @@ from novai_web.accounts import Account
 from novai_web.config import Settings
 from novai_web.db import now, session
 from novai_web.errors import Conflict
+from novai_web.jobs import runs
 from novai_web.jobs.ending import Ending, end
 from novai_web.jobs.models import OPEN, OVER, Batch, Job, Output, State
-from novai_web.jobs.submitting import ring
+from novai_web.jobs.submitting import check_queue, check_room, ring
 
 
 def cancel(job: Job) -> None:
-    """A job that nobody works on ends at once; a running one at its next word about progress."""
+    """A job that nobody works on ends at once; a running one at its next word about progress; one that a vendor works
+    on when the vendor has been told, which a worker does."""
     _cancel(select(Job).where(Job.id == job.id))
 
 
@@ -29,14 +31,21 @@ def _cancel(which: Select[tuple[Job]]) -> None:
     locked = which.order_by(Job.id).with_for_update().execution_options(populate_existing=True)
     found = session.scalars(locked).all()
     at = session.scalars(select(now())).one()
+    at_vendors = runs.open_ones([job.id for job in found])
     for job in found:
         if job.is_over:
             continue
         job.cancel_requested_at = job.cancel_requested_at or at
-        if not (job.state == State.RUNNING and job.lease_until and job.lease_until > at):
-            session.flush()
-            end(job.id, Ending(State.CANCELLED))
+        if job.state == State.RUNNING and job.lease_until and job.lease_until > at:
+            continue
+        if job.id in at_vendors:
+            job.run_at = at
+            continue
+        session.flush()
+        end(job.id, Ending(State.CANCELLED))
     session.flush()
+    if told := [job for job in found if job.id in at_vendors and not job.is_over]:
+        ring(told)
 
 
 def retry(account: Account, job: Job, settings: Settings) -> Job:
@@ -63,6 +72,9 @@ def _retry(account: Account, over: Sequence[Job], settings: Settings) -> list[Jo
     """All jobs are made before credits are held for any of them: jobs first, then money."""
     found = [_again(job) for job in over]
     fresh = [job for job, is_new in found if is_new]
+    if fresh:
+        check_room(settings)
+        check_queue(account, settings)
     credits.reserve(account, {job.id: job.price for job in fresh}, settings)
     ring(fresh)
     return [job for job, _ in found]

@@ -4,20 +4,22 @@ import time
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
+from novai_web import failpoints
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store
 from novai_web.engines.store.parts import abandoned
 from novai_web.errors import Conflict, StoreFailed
-from novai_web.jobs.models import OVER, Job
+from novai_web.jobs.models import OVER, Job, State
 from novai_web.library import expiry, uploads
 from novai_web.library.models import Asset, Upload
 
 log = structlog.get_logger()
 
 CANCELS = timedelta(minutes=15)  # several rounds of housekeeping
+ENDS = timedelta(minutes=3)  # fewer, because they are many more, and seldom leave anything
 ABANDONED_SECONDS = 2 * uploads.LIFE.total_seconds()
 
 
@@ -25,17 +27,19 @@ def clean_library(store: Store, settings: Settings) -> None:
     """Delete what has expired, what was in the trash for too long, and uploads that came to nothing."""
     with transaction():
         expiry.mark(settings)
+    failpoints.hit("expire.after_mark")
     _delete_marked(store)
     _delete_lapsed(store, settings)
     _delete_strays(settings)
 
 
-def clear_after_cancels(store: Store) -> None:
-    """A job that was cancelled while no worker had it has nobody else to clear up behind it."""
+def clear_after_ends(store: Store) -> None:
+    """A job that was cancelled while no worker had it, or whose worker died right after its end, has nobody else to
+    clear up behind it. One that succeeded in one slice leaves nothing."""
+    cancelled = and_(Job.cancel_requested_at > now() - CANCELS, Job.slices > 0)
+    ended = and_(Job.ended_at > now() - ENDS, or_(Job.slices > 1, Job.state != State.SUCCEEDED), Job.slices > 0)
     with transaction():
-        over = session.scalars(
-            select(Job.id).where(Job.cancel_requested_at > now() - CANCELS, Job.state.in_(OVER), Job.slices > 0)
-        ).all()
+        over = session.scalars(select(Job.id).where(Job.state.in_(OVER), or_(cancelled, ended))).all()
     for job_id in over:
         clear_strays(job_id, store)
 
@@ -56,6 +60,7 @@ def _delete_marked(store: Store) -> None:
                 log.warning("asset_not_erased", asset_id=asset.id, problem=str(problem))
                 continue
             erased.append(asset)
+        failpoints.hit("expire.after_blob")
         with transaction():
             expiry.forget(erased)
 

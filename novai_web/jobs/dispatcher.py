@@ -3,10 +3,9 @@
 import random
 import signal
 import threading
-import time
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 
@@ -48,13 +47,13 @@ def tick(settings: Settings) -> int:
     """One look. Returns how many bells were rung."""
     presence.say("dispatcher", settings)
     rung = sum(_ring_for_what_is_due(name) for name in queue.QUEUES)
-    slot = int(time.time()) // HOUSEKEEPING_SECONDS
+    slot = func.floor(func.extract("epoch", func.statement_timestamp()) / HOUSEKEEPING_SECONDS)
     with transaction():
         ours = session.scalar(
             insert(Periodic).values(task="housekeeping", slot=slot).on_conflict_do_nothing().returning(Periodic.slot)
         )
     if ours:
-        queue.ring_housekeeping(slot)
+        queue.ring_housekeeping(ours)
     return rung
 
 

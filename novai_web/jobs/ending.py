@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 
-from novai_web import credits
+from novai_web import credits, failpoints
 from novai_web.db import now, session
 from novai_web.errors import StaleLease
+from novai_web.jobs import runs
 from novai_web.jobs.leases import Lease
 from novai_web.jobs.models import Job, Output, State
 
@@ -41,11 +42,13 @@ def end(job_id: int, ending: Ending, lease: Lease | None = None) -> None:
         locked.progress = 1.0
     session.flush()
     _close_outputs(locked, "cancelled" if asked_to_stop else "failed", ending.error)
+    runs.end_all(locked.id, is_paid_for=locked.delivered > 0 or not locked.promised)
     owed = _owed(locked) if ending.state == State.SUCCEEDED else 0
     locked.charged = credits.settle(locked.id, owed)
     if ending.state != State.SUCCEEDED and locked.tool.gave_up:
         locked.tool.gave_up(locked.input, ending.error or "It was cancelled.")
     session.flush()
+    failpoints.hit("settle.before_commit")
 
 
 def _weigh(job: Job, ending: Ending) -> Ending:

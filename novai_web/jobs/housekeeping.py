@@ -1,4 +1,4 @@
-"""The periodic work: what expired is deleted, what was left behind is cleared away."""
+"""The periodic work: what expired is deleted, what was left behind is cleared away, also at vendors."""
 
 import shutil
 import time
@@ -10,8 +10,9 @@ from novai_web import accounts
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store
-from novai_web.jobs.cleaning import clean_library, clear_after_cancels
+from novai_web.jobs.cleaning import clean_library, clear_after_ends
 from novai_web.jobs.models import OPEN, Job, Output, Periodic, Submission
+from novai_web.jobs.reconciling import reconcile
 
 log = structlog.get_logger()
 
@@ -23,7 +24,8 @@ SCRATCH_LIVES_SECONDS = 24 * 3600
 def keep_house(store: Store, settings: Settings) -> None:
     """Everything that must be done now and then. Each part may be repeated, and killed half way."""
     clean_library(store, settings)
-    clear_after_cancels(store)
+    clear_after_ends(store)
+    reconcile(settings)
     with transaction():
         _mark_expired_outputs()
         _forget_old_keys()

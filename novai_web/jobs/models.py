@@ -65,14 +65,23 @@ class Job(Base):
         Index("ix_jobs_due", "queue", "run_at", postgresql_where=text("state IN ('queued', 'waiting', 'running')")),
         Index("ix_jobs_list", "account_id", "id"),
         Index(
-            "ix_jobs_turns",
+            "ix_jobs_lanes",
             "queue",
             "account_id",
+            text("(started_at IS NULL)"),
+            "tool_slug",
             text("priority DESC"),
             "run_at",
             "id",
             postgresql_where=text("state IN ('queued', 'waiting', 'running')"),
         ),
+        Index(
+            "ix_jobs_begun",
+            "tool_slug",
+            "account_id",
+            postgresql_where=text("started_at IS NOT NULL AND state IN ('queued', 'waiting', 'running')"),
+        ),
+        Index("ix_jobs_starts", "tool_slug", "started_at", postgresql_where=text("started_at IS NOT NULL")),
         Index("ix_jobs_open", "account_id", postgresql_where=text("state IN ('queued', 'waiting', 'running')")),
         Index("ix_jobs_cancels", "cancel_requested_at", postgresql_where=text("cancel_requested_at IS NOT NULL")),
         Index("ix_jobs_served", "account_id", "started_at"),
@@ -111,6 +120,8 @@ class Job(Base):
     deadline_seconds: Mapped[int]
     deadline_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    # Set when the database was restored: a vendor may know more of this job than we do.
+    doubtful_since: Mapped[datetime | None]
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]

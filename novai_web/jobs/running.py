@@ -1,11 +1,10 @@
 """Running: one slice of one job, from the claim to a checkpoint, a wait or an end."""
 
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from flask import Flask, current_app
@@ -25,12 +24,15 @@ from novai_web.errors import (
     ToolFailed,
     Unavailable,
 )
-from novai_web.jobs.bench import Bench, Waiting
+from novai_web.jobs.backoff import backoff
+from novai_web.jobs.bench import UNSPOILT, Bench
 from novai_web.jobs.cleaning import clear_strays
 from novai_web.jobs.ending import Ending, end
 from novai_web.jobs.leases import Lease, claim, renew
 from novai_web.jobs.models import Job, State
 from novai_web.jobs.stopping import Stopping, stopping
+from novai_web.jobs.waiting import Rest, Waiting, insist
+from novai_web.jobs.withdrawing import withdraw
 from novai_web.library.assets import Library
 from novai_web.tools.tool import Reading
 
@@ -38,16 +40,18 @@ log = structlog.get_logger()
 
 LOST_ATTEMPTS_MAX = 3
 ERROR_ATTEMPTS_MAX = 5
-BACKOFF_SECONDS_MAX = 300.0
 
 POISON = "This job stopped our workers three times, so we stopped trying. You were not charged for what is missing."
 LATE = "This took longer than it may. You were not charged for what is missing."
+CANCELLED = Ending(State.CANCELLED)
+TOO_LATE = Ending(State.FAILED, LATE, "out_of_time")
 
 
 def run_slice(queue: str, store: Store, settings: Settings) -> bool:
     """Run one slice of the job of this queue whose turn it is. False: nothing was due, or not for this worker."""
     if stopping.is_set():
         return False
+    asked_at = time.monotonic()
     try:
         with transaction():
             lease = claim(queue, settings)
@@ -57,16 +61,16 @@ def run_slice(queue: str, store: Store, settings: Settings) -> bool:
     if lease is None:
         return False
     with structlog.contextvars.bound_contextvars(job_id=lease.job_id, lease=lease.token):
-        _run(lease, store, settings)
+        _run(lease, store, settings, asked_at)
     return True
 
 
-def _run(lease: Lease, store: Store, settings: Settings) -> None:
+def _run(lease: Lease, store: Store, settings: Settings, taken_at: float) -> None:
     """From the lease to its end: whatever happens on the way, the row says it afterwards, or the lease runs out."""
     try:
-        outcome = _attempt(lease, store, settings)
-        _persist(lambda: _write(lease, outcome), settings)
-        if isinstance(outcome, Ending) and lease.token > 1:
+        outcome = _attempt(lease, store, settings, taken_at)
+        insist(lambda: _write(lease, outcome), settings.lease_seconds)  # after that somebody else has the job
+        if isinstance(outcome, Ending) and (lease.token > 1 or outcome.state != State.SUCCEEDED):
             clear_strays(lease.job_id, store)
     except StaleLease:
         log.warning("lease_lost")
@@ -75,54 +79,60 @@ def _run(lease: Lease, store: Store, settings: Settings) -> None:
     log.info("slice_over")
 
 
-@dataclass(frozen=True)
-class Rest:
-    """The job is put back, to be called again when the time has come."""
-
-    state: State
-    seconds: float
-    is_failure: bool = False
-
-
 def _write(lease: Lease, outcome: Ending | Rest) -> None:
     if isinstance(outcome, Ending):
         return end(lease.job_id, outcome, lease)
     due = now() + func.make_interval(0, 0, 0, 0, 0, 0, outcome.seconds)
+    at_once = case((Job.cancel_requested_at.is_not(None), now()), else_=due)
     return lease.write(
         state=outcome.state,
-        run_at=case((Job.cancel_requested_at.is_not(None), now()), else_=due),
+        run_at=due if outcome.is_cancelling else at_once,
         lease_until=None,
-        error_attempts=Job.error_attempts + int(outcome.is_failure),
+        **_counts(outcome),
     )
 
 
-def _persist(write: Callable[[], None], settings: Settings) -> None:
-    """Write how a slice ended, also when the database restarts just then. After a lease somebody else has the job."""
-    end_of_lease = time.monotonic() + settings.lease_seconds
-    while True:
-        try:
-            with transaction():
-                return write()
-        except OperationalError:
-            if time.monotonic() > end_of_lease:
-                raise
-            time.sleep(random.uniform(0.5, 1.5))  # noqa: S311
+def _counts(rest: Rest) -> dict[str, Any]:
+    """Who ends a slice in good order to wait for somebody else neither stops workers nor fails."""
+    if rest.is_failure:
+        return {"error_attempts": Job.error_attempts + 1}
+    return dict(UNSPOILT) if rest.state == State.WAITING else {}
 
 
-def _attempt(lease: Lease, store: Store, settings: Settings) -> Ending | Rest:
+def _attempt(lease: Lease, store: Store, settings: Settings, taken_at: float) -> Ending | Rest:
     """Run the steps that are left, and say how that went. Raises StaleLease."""
     with transaction():
-        job = session.scalars(select(Job).where(Job.id == lease.job_id).execution_options(populate_existing=True)).one()
+        query = select(Job, Job.deadline_at < now()).where(Job.id == lease.job_id)
+        job, is_late = session.execute(query.execution_options(populate_existing=True)).one()
     if job.cancel_requested_at:
-        return Ending(State.CANCELLED)
-    if job.lost_attempts >= LOST_ATTEMPTS_MAX:
-        return Ending(State.FAILED, POISON, "poison")
+        outcome: Ending | Rest = CANCELLED
+    elif is_late:
+        outcome = TOO_LATE
+    elif job.lost_attempts >= LOST_ATTEMPTS_MAX:
+        outcome = Ending(State.FAILED, POISON, "poison")
+    else:
+        outcome = _outcome(job, lease, store, settings, taken_at)
+    return _withdrawn(job, lease, settings, outcome) if outcome in (CANCELLED, TOO_LATE) else outcome
+
+
+def _withdrawn(job: Job, lease: Lease, settings: Settings, ending: Ending) -> Ending | Rest:
+    """A job that must end does so whatever goes wrong in telling the vendor; housekeeping tells it again."""
     try:
-        _run_steps(job, lease, store, settings)
+        return withdraw(job, lease, settings, ending)
+    except OperationalError:
+        raise
+    except Exception:
+        log.exception("withdrawal_crashed")
+        return ending
+
+
+def _outcome(job: Job, lease: Lease, store: Store, settings: Settings, taken_at: float) -> Ending | Rest:
+    try:
+        _run_steps(job, lease, store, settings, taken_at)
     except Cancelled:
-        return Ending(State.CANCELLED)
+        return CANCELLED
     except OutOfTime:
-        return Ending(State.FAILED, LATE, "out_of_time")
+        return TOO_LATE
     except Waiting as pause:
         return Rest(State.WAITING, pause.seconds)
     except Stopping:
@@ -140,10 +150,10 @@ def _attempt(lease: Lease, store: Store, settings: Settings) -> Ending | Rest:
     return Ending(State.SUCCEEDED)
 
 
-def _run_steps(job: Job, lease: Lease, store: Store, settings: Settings) -> None:
+def _run_steps(job: Job, lease: Lease, store: Store, settings: Settings, taken_at: float) -> None:
     with transaction():
         given = job.tool.input.read(job.input, Reading(Library(job.account_id), settings))
-        bench = Bench(job, lease, store, settings)
+        bench = Bench(job, lease, store, settings, taken_at)
     with bench, _heartbeat(bench, settings):
         for step in job.tool.steps[job.step :]:
             bench.progress(0)
@@ -170,6 +180,7 @@ def _beat(app: Flask, bench: Bench, settings: Settings, done: threading.Event) -
     while not done.wait(min(settings.heartbeat_seconds, 2.0)):
         if stopping.is_set():
             bench.stop(Stopping())
+        asked_at = time.monotonic()
         try:
             with app.app_context(), transaction():
                 word = renew(bench.lease, settings)
@@ -182,7 +193,8 @@ def _beat(app: Flask, bench: Bench, settings: Settings, done: threading.Event) -
                 bench.stop(StaleLease())
                 return
             continue
-        good_until = time.monotonic() + settings.lease_seconds
+        bench.renewed(asked_at)
+        good_until = asked_at + settings.lease_seconds
         if word.cancel:
             bench.stop(Cancelled())
         if word.late:
@@ -195,5 +207,5 @@ def _try_again(job: Job, problem: Exception) -> Ending | Rest:
         said = str(problem) if isinstance(problem, NovaiError) else str(Unavailable())
         return Ending(State.FAILED, said, "unavailable")
     log.warning("trying_again", problem=type(problem).__name__, attempt=job.error_attempts + 1)
-    ceiling = min(BACKOFF_SECONDS_MAX, 2.0 ** (job.error_attempts + 1))
-    return Rest(State.QUEUED, random.uniform(0.5, ceiling), is_failure=True)  # noqa: S311
+    floor = float(problem.retry_after_seconds or 0) if isinstance(problem, NovaiError) else 0.0
+    return Rest(State.QUEUED, backoff(job.error_attempts + 1, at_least=floor), is_failure=True)

@@ -19,14 +19,16 @@ REQUESTS_KEPT = 10_000
 class Fault(BaseModel, frozen=True):
     """One kind of trouble for the next `times` requests of this method whose path contains `path`."""
 
-    fault: Literal["status", "slow", "cut", "lost", "garbled"]
+    fault: Literal["status", "slow", "cut", "lost", "garbled", "trickle"]
     times: int = Field(1, ge=1)
     method: str = ""
     path: str = ""
     status: int = Field(503, ge=400, le=599, description="status: answered instead of doing anything.")
     body: str = Field("", description="status, garbled: what is said.")
     retry_after: int | None = None
-    seconds: float = Field(1.0, ge=0, le=600, description="slow: how long nothing happens first.")
+    seconds: float = Field(
+        1.0, ge=0, le=600, description="slow: how long nothing happens first. trickle: between bytes."
+    )
     after_bytes: int = Field(0, ge=0, description="cut: of the body sent, or if there is none, of the answer.")
 
 
@@ -34,8 +36,8 @@ class Faults:
     """Wraps a WSGI application. `/sandbox/faults` takes them, `/sandbox/requests` shows what came.
 
     status: answers so. slow: waits first. garbled: HTML as 200. lost: does the work, then hangs up without an
-    answer. cut: hangs up in the middle of the request's body or of the answer's. The header `x-sandbox-fault`
-    (a Fault as JSON) is for that one request.
+    answer. trickle: sends its answer byte by byte. cut: hangs up in the middle of the request's body or of the
+    answer's. The header `x-sandbox-fault` (a Fault as JSON) is for that one request.
     """
 
     def __init__(self, app: "WSGIApplication") -> None:
@@ -48,6 +50,8 @@ class Faults:
         path = environ["PATH_INFO"]
         if path in ("/sandbox/faults", "/sandbox/requests"):
             return self._administer(environ, start_response)
+        if path.startswith("/sandbox/"):  # what only tests ask
+            return self._app(environ, start_response)
         try:
             fault = self._next(environ)
         except ValidationError as error:
@@ -95,6 +99,8 @@ class Faults:
         if fault.fault == "slow":
             time.sleep(fault.seconds)
             return self._app(environ, start_response)
+        if fault.fault == "trickle":
+            return _trickled(self._app(environ, start_response), fault.seconds)
         if fault.fault == "cut" and not _body_bytes(environ):
             return _cut(self._app(environ, start_response), fault.after_bytes)
         if fault.fault == "cut":
@@ -120,6 +126,13 @@ class _CutInput(RawIOBase):
         self._left -= len(chunk)
         buffer[: len(chunk)] = chunk
         return len(chunk)
+
+
+def _trickled(answer: Iterable[bytes], seconds: float) -> Iterator[bytes]:
+    for chunk in answer:
+        for at in range(len(chunk)):
+            time.sleep(seconds)
+            yield chunk[at : at + 1]
 
 
 def _cut(answer: Iterable[bytes], after_bytes: int) -> Iterator[bytes]:

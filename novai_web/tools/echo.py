@@ -12,10 +12,13 @@ from typing import Literal
 from pydantic import Field
 
 from novai_web.config import Settings
-from novai_web.errors import StoreFailed, ToolFailed
+from novai_web.errors import StoreFailed, ToolFailed, UnusableMedia
+from novai_web.library.sniffing import sniff
 from novai_web.tools.tool import Estimate, Input, Made, Part, Promise, Step, Tool, Work
+from novai_web.vendors.sandbox_runs import SandboxRuns
 
 TICKS = 20
+VENDOR_CREDITS = 3
 RATE = 8000
 
 
@@ -26,6 +29,11 @@ class EchoInput(Input):
     seconds: float = Field(0, ge=0, le=600, title="Seconds each copy takes")
     lost: list[int] = Field([], max_length=500, title="Copies that fail")
     trouble: Literal["none", "refuse", "crash", "store", "die"] = Field("none", title="What goes wrong")
+    vendor: bool = Field(False, title="Ask the sandbox vendor", description="Its sound is the first copy of each job.")
+    vendor_seconds: float = Field(1, ge=0, le=600, title="Seconds the vendor takes")
+    vendor_trouble: Literal["none", "no_output", "fail", "refuse", "nan", "slow_list", "stubborn"] = Field(
+        "none", title="What goes wrong at the vendor"
+    )
 
 
 def price(given: EchoInput, settings: Settings) -> int:
@@ -45,6 +53,7 @@ def split(given: EchoInput, settings: Settings) -> Sequence[Part]:
 def listen(given: EchoInput, work: Work) -> None:
     """Note what was heard; whatever is to go wrong goes wrong here."""
     work.notes["heard"] = work.notes.get("heard", 0) + 1
+    work.notes["asked_for"] = work.promises[0].n if work.promises else None
     if given.trouble == "refuse":
         raise ToolFailed("There was nothing to hear. You were not charged.")
     if given.trouble == "crash":
@@ -53,6 +62,33 @@ def listen(given: EchoInput, work: Work) -> None:
         raise StoreFailed
     if given.trouble == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def ask(given: EchoInput, work: Work) -> None:
+    """One paid run, if that was asked for; what comes back is looked at like an upload before it is kept."""
+    if not given.vendor:
+        return
+    if not work.settings.echo_vendor_url:
+        raise ToolFailed("This installation has no sandbox vendor: set NOVAI_ECHO_VENDOR_URL. You were not charged.")
+    vendor = SandboxRuns(work.settings.echo_vendor_url)
+    request = {"seconds": given.vendor_seconds, "files": 1, "bytes": RATE // 2, "trouble": given.vendor_trouble}
+    answer = work.paid(vendor, request, cost_credits=VENDOR_CREDITS)
+    for promise in [each for each in work.promises if each.n == work.notes.get("asked_for")]:
+        path = work.bring(vendor, answer.files[0]).rename(work.folder / f"{promise.n}.wav")
+        try:
+            seconds = _duration_seconds(path)
+        except (UnusableMedia, wave.Error, EOFError):
+            work.fail(promise.n, "What the vendor sent cannot be used. You were not charged for it.")
+        else:
+            work.keep(path, _made(path, promise, seconds), n=promise.n)
+
+
+def _duration_seconds(path: Path) -> float:
+    """Raises what says that this is no sound."""
+    if sniff(path).extension != "wav":
+        raise UnusableMedia
+    with wave.open(str(path)) as sound:
+        return float(sound.getnframes() / max(1, sound.getframerate()))
 
 
 def speak(given: EchoInput, work: Work) -> None:
@@ -75,14 +111,14 @@ def _sound(path: Path, n: int) -> Path:
     return path
 
 
-def _made(path: Path, promise: Promise) -> Made:
+def _made(path: Path, promise: Promise, seconds: float = 0.1) -> Made:
     return Made(
         kind="audio",
         type="generated",
         name=promise.name,
         mime="audio/wav",
         sha256=sha256(path.read_bytes()).hexdigest(),
-        media={"kind": "audio", "extension": ".wav", "duration_seconds": 0.1},
+        media={"kind": "audio", "extension": ".wav", "duration_seconds": seconds},
         recipe={"tool": tool.slug, "n": promise.n},
     )
 
@@ -97,7 +133,7 @@ tool = Tool(
     estimate=estimate,
     split=split,
     name=lambda given: "Echo",
-    steps=(Step("Listening", listen), Step("Speaking", speak, weight=9)),
+    steps=(Step("Listening", listen), Step("Asking", ask), Step("Speaking", speak, weight=8)),
     makes=("audio",),
     queue="io",
     deadline_seconds=900,

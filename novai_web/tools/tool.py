@@ -7,11 +7,12 @@ from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from novai_web.config import Settings
+from novai_web.config import Pace, Settings
 from novai_web.errors import InvalidInput
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset, Kind
 from novai_web.tools.sentences import sentences
+from novai_web.vendors import Done, File, Vendor
 
 Queue = Literal["cpu", "io"]
 
@@ -90,6 +91,10 @@ class Work(Protocol):
 
     def wait(self, seconds: float) -> None: ...
 
+    def paid(self, vendor: Vendor, request: Mapping[str, Any], *, cost_credits: int) -> Done: ...
+
+    def bring(self, vendor: Vendor, file: File) -> Path: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
@@ -119,7 +124,7 @@ class Tool:
 
     `price` and `estimate` are asked with the installation's settings and have no side effects. `split` turns
     one input into many jobs. `gave_up` is told, in the transaction that ends it, that a job failed or was
-    cancelled, with its stored input and the reason.
+    cancelled, with its stored input and the reason. `pace` holds for the whole installation, whose settings go first.
     """
 
     slug: str
@@ -133,6 +138,7 @@ class Tool:
     makes: tuple[Kind, ...]
     queue: Queue = "cpu"
     deadline_seconds: int = 3600
+    pace: Pace | None = None
     split: Callable[[Any, Settings], Sequence[Part]] | None = None
     name: Callable[[Any], str] = lambda given: ""
     gave_up: Callable[[Mapping[str, Any], str], None] | None = None

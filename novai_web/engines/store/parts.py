@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
+from novai_web import failpoints
 from novai_web.engines.store.durable import disk_errors, freeze, make_folder, sync
 from novai_web.errors import Conflict, DiskFull, NotFound, TooLarge
 
@@ -118,7 +119,9 @@ class PartialFile:
                 if not self._whole.exists():
                     sync(self._data)
                     freeze(self._data)
+                    failpoints.hit("upload.after_write")
                     self._data.replace(self._whole)
+                    failpoints.hit("upload.after_rename")
                     sync(self._folder)
                 with self._whole.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
