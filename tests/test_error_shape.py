@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.exc import PendingRollbackError
 from werkzeug.test import TestResponse
 
 from novai_web.accounts import Account
+from novai_web.web.errors import ours
 
 HUGE = b'{"name": "' + b"x" * (5 * 1024 * 1024) + b'"}'
 
@@ -129,3 +131,7 @@ def test_a_page_says_so_too_when_the_database_is_away(make_app: Callable[..., Fl
     assert fragment.status_code == 503
     assert fragment.headers["HX-Retarget"] == "#messages"
     assert "<html" not in fragment.text
+
+
+def test_what_fails_because_the_connection_was_lost_before_is_a_database_that_is_away() -> None:
+    assert ours(PendingRollbackError("rolled back")).status == 503

@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from novai_web.accounts import Account
+from novai_web.web import limits
 
 WRONG = {"email": "alice@example.com", "password": "wrong password"}
 
@@ -100,3 +101,14 @@ def test_reading_the_page_is_not_a_try(client: FlaskClient, alice: Account) -> N
 def test_the_limit_stands_while_redis_is_away(make_app: Callable[..., Flask], alice: Account) -> None:
     client = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
     assert [guess(client) for _ in range(6)] == [401] * 5 + [429]
+
+
+def test_an_error_of_the_database_is_not_taken_for_one_of_the_counting(
+    make_app: Callable[..., Flask], as_alice: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_app(database_url="postgresql+psycopg://nobody@127.0.0.1:1/none").test_client()
+    limits.limiter.logger.addHandler(caplog.handler)
+    assert client.get("/api/v1/jobs", headers=as_alice).status_code == 503
+    limits.limiter.logger.removeHandler(caplog.handler)
+    assert "storage unreachable" not in caplog.text
+    assert client.get("/health").status_code == 200

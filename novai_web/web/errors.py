@@ -3,7 +3,7 @@
 import structlog
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
@@ -53,7 +53,8 @@ def _from_http(error: HTTPException) -> NovaiError:
 
 
 def _connection_lost(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    """Now, or earlier in the same transaction."""
+    return isinstance(error, PendingRollbackError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _seconds_to_wait(error: RateLimitExceeded) -> int:

@@ -29,8 +29,15 @@ limiter = Limiter(
 def register(app: Flask, settings: Settings) -> None:
     app.config["RATELIMIT_STORAGE_URI"] = limits_url(settings.redis_url) or "memory://"
     app.config["RATELIMIT_KEY_PREFIX"] = "novai"
+    app.before_request(_know_who_asks)
     # Without Redis each process counts for itself, and the limits stay what they are.
     limiter.init_app(app)
+
+
+def _know_who_asks() -> None:
+    """Before the limiter asks: it would take an error of the database for one of its own storage."""
+    if request.endpoint not in (None, "static") and request.blueprint != "health":
+        who.signed_in()
 
 
 def limits_url(redis_url: str) -> str:
