@@ -24,6 +24,7 @@ from novai_web.credits import invariants
 from novai_web.db import session
 from novai_web.engines.store import Store
 from novai_web.errors import NovaiError
+from novai_web.jobs.leases import DUE
 from novai_web.queue import QUEUES
 
 log = structlog.get_logger()
@@ -42,13 +43,12 @@ Labels = Mapping[str, str]
 Samples = Iterable[tuple[Labels, float]]
 
 # The open jobs are few, and an index knows them; of those that are over, the thousand newest are enough.
-OPEN_JOBS = text("""
+OPEN_JOBS = text(f"""
     SELECT queue, state, count(*) AS jobs,
-           count(*) FILTER (WHERE run_at <= clock_timestamp()
-                            AND (state <> 'running' OR lease_until < clock_timestamp())) AS due,
-           coalesce(max(extract(epoch FROM clock_timestamp() - run_at))
-                    FILTER (WHERE run_at <= clock_timestamp() AND state <> 'running'), 0)::float AS oldest_seconds
-    FROM jobs WHERE state IN ('queued', 'running', 'waiting') GROUP BY queue, state""")
+           count(*) FILTER (WHERE {DUE}) AS due,
+           coalesce(extract(epoch FROM clock_timestamp() - min(run_at) FILTER (WHERE {DUE})), 0)::float
+               AS oldest_seconds
+    FROM jobs WHERE state IN ('queued', 'running', 'waiting') GROUP BY queue, state""")  # noqa: S608
 
 RECENT_JOBS = text("""
     SELECT tool_slug, state, count(*) AS jobs, sum(slices)::bigint AS slices,

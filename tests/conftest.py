@@ -17,12 +17,13 @@ from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from werkzeug.test import TestResponse
 
-from novai_web import accounts, credits, db, jobs, queue
+from novai_web import accounts, credits, db, jobs
 from novai_web.accounts import Account, passwords
 from novai_web.config import Settings
 from novai_web.embedded.servers import Addresses, running
 from novai_web.engines.store import open_store
 from novai_web.web import limits
+from tests.bells import connect_anew
 
 ROOT = Path(__file__).parents[1]
 
@@ -95,12 +96,14 @@ def make_app(app: Flask, settings: Settings) -> Iterator[Callable[..., Flask]]:
     counting = dict(vars(limits.limiter))  # it and Celery are one for the process, and follow the application made last
 
     def make(**changes: Any) -> Flask:
-        made.append(_create_app(settings.model_copy(update=changes)))
+        its = settings.model_copy(update=changes)
+        made.append(_create_app(its))
+        connect_anew(its)
         return made[-1]
 
     yield make
     vars(limits.limiter).update(counting)
-    queue.connect(settings)
+    connect_anew(settings)
     for other in made:
         with other.app_context():
             db.db.engine.dispose()

@@ -12,6 +12,7 @@ from novai_web.config import Settings
 from novai_web.db import session, transaction
 from novai_web.jobs import Job, dispatcher, leases
 from novai_web.tools import echo
+from tests.bells import connect_anew
 
 
 @pytest.fixture
@@ -113,20 +114,15 @@ def test_a_job_whose_worker_died_is_rung_for(submit, settings):
 def no_redis(app, settings: Settings) -> Iterator[Settings]:
     """Settings that name a Redis which is not there; Celery knows no other either."""
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    _connect_anew(away)
+    connect_anew(away)
     yield away
-    _connect_anew(settings)
-
-
-def _connect_anew(settings: Settings) -> None:
-    queue.connect(settings)
-    queue.celery._pool = queue.celery.amqp._producer_pool = None  # else it keeps the connections it has
+    connect_anew(settings)
 
 
 def test_a_redis_that_is_away_does_no_harm_and_is_rung_when_it_is_back(submit, settings, no_redis):
     submit(copies=5, per_job=1)
     assert dispatcher.tick(no_redis) == 0
-    _connect_anew(settings)
+    connect_anew(settings)
     assert dispatcher.tick(settings) == 5
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from novai_web import presence, queue
 from novai_web.config import Settings
 from novai_web.db import session, transaction
+from novai_web.jobs.leases import DUE
 from novai_web.jobs.models import Periodic
 
 log = structlog.get_logger()
@@ -20,11 +21,9 @@ log = structlog.get_logger()
 BELLS_MAX = 100
 HOUSEKEEPING_SECONDS = 60
 
-DUE = text("""
-    SELECT id FROM jobs
-    WHERE queue = :queue AND run_at <= now() AND state IN ('queued', 'waiting', 'running')
-      AND (state <> 'running' OR lease_until < now())
-    ORDER BY run_at LIMIT :most""")
+DUE_ONES = text(f"""
+    SELECT id FROM jobs WHERE queue = :queue AND {DUE}
+    ORDER BY run_at LIMIT :most""")  # noqa: S608
 
 
 def run(settings: Settings) -> None:
@@ -60,7 +59,7 @@ def tick(settings: Settings) -> int:
 def _ring_for_what_is_due(name: str) -> int:
     """As many bells as there are jobs due, less those that wait already; so it does not matter which were lost."""
     with transaction():
-        due = session.scalars(DUE, {"queue": name, "most": BELLS_MAX}).all()
+        due = session.scalars(DUE_ONES, {"queue": name, "most": BELLS_MAX}).all()
     waiting = queue.depth(name) if due else 0
     if waiting is None:
         return 0

@@ -14,12 +14,16 @@ from novai_web.db import after_commit, now, session
 from novai_web.errors import StaleLease
 from novai_web.jobs.models import Job, State
 
+# Its time has come, and nobody is at it, or whoever was has died. By the database's clock, at the start of a statement.
+DUE = """run_at <= statement_timestamp() AND state IN ('queued', 'waiting', 'running')
+    AND (state <> 'running' OR lease_until < statement_timestamp())"""
+
 # The account with the fewest running jobs goes first, then the one that was served longest ago, so nobody's two
 # hundred variants block another's one job, not even on a single worker. A lane is what is alike for every limit: the
 # jobs of one account and one tool that have begun, or that have not. Limits decide only who may begin: what has begun
 # goes on. `lanes` steps through the index from one lane to the next, and `due` looks at the first job of each until
 # one can be had: a long queue costs no more. All times are the database's, at the start of this statement.
-CLAIM = text("""
+CLAIM = text(f"""
     WITH RECURSIVE lanes AS (
         (SELECT account_id, (started_at IS NULL) AS is_new, tool_slug FROM jobs
          WHERE queue = :queue AND state IN ('queued', 'waiting', 'running')
@@ -49,9 +53,7 @@ CLAIM = text("""
         SELECT lanes.account_id, lanes.is_new, lanes.tool_slug FROM lanes CROSS JOIN LATERAL (
             SELECT priority, run_at, id FROM jobs
             WHERE queue = :queue AND jobs.account_id = lanes.account_id AND jobs.tool_slug = lanes.tool_slug
-              AND (jobs.started_at IS NULL) = lanes.is_new AND run_at <= statement_timestamp()
-              AND state IN ('queued', 'waiting', 'running')
-              AND (state <> 'running' OR lease_until < statement_timestamp())
+              AND (jobs.started_at IS NULL) = lanes.is_new AND {DUE}
             ORDER BY priority DESC, run_at, id LIMIT 1
         ) AS head
         WHERE NOT lanes.is_new OR (
@@ -66,9 +68,7 @@ CLAIM = text("""
         SELECT first.id FROM turns CROSS JOIN LATERAL (
             SELECT id FROM jobs
             WHERE queue = :queue AND jobs.account_id = turns.account_id AND jobs.tool_slug = turns.tool_slug
-              AND (jobs.started_at IS NULL) = turns.is_new AND run_at <= statement_timestamp()
-              AND state IN ('queued', 'waiting', 'running')
-              AND (state <> 'running' OR lease_until < statement_timestamp())
+              AND (jobs.started_at IS NULL) = turns.is_new AND {DUE}
             ORDER BY priority DESC, run_at, id
             LIMIT 1 FOR UPDATE SKIP LOCKED
         ) AS first LIMIT 1
@@ -79,7 +79,7 @@ CLAIM = text("""
            started_at = coalesce(started_at, statement_timestamp()),
            deadline_at = coalesce(deadline_at, statement_timestamp() + make_interval(secs => deadline_seconds))
     FROM due WHERE jobs.id = due.id
-    RETURNING jobs.id, jobs.lease_token""")
+    RETURNING jobs.id, jobs.lease_token""")  # noqa: S608
 
 # Two claims at once would both see the last place free. Who is stopped between here and the commit is thrown out.
 ONE_AT_A_TIME = text("""

@@ -22,6 +22,7 @@ from novai_web.db import session
 from novai_web.engines import ffmpeg
 from novai_web.engines.store import open_store
 from novai_web.errors import NovaiError
+from novai_web.jobs.leases import DUE
 from novai_web.operations import schema
 
 CLOCK_SECONDS_MAX = 5.0
@@ -30,10 +31,8 @@ SECRET_LENGTH_MIN = 32
 # Read by others than `Settings`: failpoints.py, and docker-compose.yml.
 OTHER_NAMES = {"NOVAI_FAILPOINTS", "NOVAI_PUBLISH"}
 
-OLDEST = text("""
-    SELECT coalesce(extract(epoch FROM clock_timestamp() - min(run_at)), 0)::float FROM jobs
-    WHERE state IN ('queued', 'waiting', 'running') AND run_at <= clock_timestamp()
-    AND (state <> 'running' OR lease_until < clock_timestamp())""")
+OLDEST = text(f"""
+    SELECT coalesce(extract(epoch FROM clock_timestamp() - min(run_at)), 0)::float FROM jobs WHERE {DUE}""")  # noqa: S608
 
 
 @dataclass(eq=False)
