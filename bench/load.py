@@ -100,7 +100,8 @@ class Report:
     poll_capacity: float
     quiet_capacity: float  # polls that find nothing new
     health_capacity: float
-    yardstick: Tally
+    yardstick: Tally  # at the rate of the everyday mix
+    yardstick_worst: Tally  # and at that of the worst case
     few: Mapping[str, float]  # p95 of what is read, with few rows
     many: Mapping[str, float]
     everyday: Tally
@@ -116,6 +117,11 @@ class Report:
         """What must be so on any machine, however slow."""
         crashed = self.everyday.errors.get("5xx", 0) + self.worst.errors.get("5xx", 0)
         return not crashed and not any(self.findings.values())
+
+    @property
+    def worst_ratio(self) -> float:
+        """The p95 of a poll at the worst, to that of "ok" at the same rate."""
+        return self.worst.p(0.95) / self.yardstick_worst.p(0.95)
 
     def ratio(self, name: str) -> float:
         return self.many[name] / self.few[name]
@@ -149,13 +155,13 @@ def measured(given: argparse.Namespace) -> Report:
     with standing(given.folder / "stage", given.seed, **settings) as stage:
         busy = os.getloadavg()[0]
         with yardstick.running(stage.installation.data) as port:
-            bar = _capacity(port, [Request("GET", "/", {})])
-            plain = _play(port, _plain_visits(given))
-        return _product(stage, given, bar, plain, busy)
+            return _product(stage, given, port, busy)
 
 
-def _product(stage: Stage, given: argparse.Namespace, bar: float, plain: Tally, busy: float) -> Report:
+def _product(stage: Stage, given: argparse.Namespace, plain_port: int, busy: float) -> Report:
     rng, port = random.Random(given.seed), stage.installation.port
+    bar = _capacity(plain_port, [Request("GET", "/", {})])
+    plain = _play(plain_port, _plain_visits(given.users / 7, min(10.0, given.seconds)))
     with stage.database() as connection:
         people = visitors.settle_in(connection, stage.settings, given.users)
     few, many = given.rows
@@ -175,8 +181,9 @@ def _product(stage: Stage, given: argparse.Namespace, bar: float, plain: Tally, 
     with watched:
         everyday = _play(port, sorted(visits, key=lambda visit: visit.at))
     say("  the worst case")
-    every = given.users / given.worst_rate
-    worst = _play(port, visitors.polls(people, max(5.0, given.seconds / 6), rng, every=every))
+    every, seconds = given.users / given.worst_rate, max(5.0, given.seconds / 6)
+    plain_worst = _play(plain_port, _plain_visits(given.worst_rate, seconds))
+    worst = _play(port, visitors.polls(people, seconds, rng, every=every), _tags(port, polls))
     with stage.database() as connection:
         visitors.leave(connection)
     stage.settle(120)
@@ -187,6 +194,7 @@ def _product(stage: Stage, given: argparse.Namespace, bar: float, plain: Tally, 
         quiet_capacity=quiet_capacity,
         health_capacity=health_capacity,
         yardstick=plain,
+        yardstick_worst=plain_worst,
         few=with_few,
         many=with_many,
         everyday=everyday,
@@ -226,21 +234,30 @@ def _archive(stage: Stage, port: int, one: Visitor) -> str:
     return f"/batches/{stage.rows(made)[0].id}/zip"
 
 
-def _plain_visits(given: argparse.Namespace) -> list[Visit]:
-    """The yardstick at the rate of the everyday mix."""
+def _plain_visits(rate: float, seconds: float) -> list[Visit]:
     nobody = Visitor(0, {}, "/")
-    rate = given.users / 7
-    count = int(rate * min(10.0, given.seconds))
-    return [Visit(n / rate, "ok", nobody, Request("GET", "/", {})) for n in range(count)]
+    return [Visit(n / rate, "ok", nobody, Request("GET", "/", {})) for n in range(int(rate * seconds))]
 
 
-def _play(port: int, visits: Sequence[Visit]) -> Tally:
-    return asyncio.run(_played(port, visits))
+def _tags(port: int, polls: Sequence[Request]) -> dict[str, str]:
+    """What the pages that have long been open know: the tag of the cards they show."""
+    return asyncio.run(_asked_once(port, polls))
 
 
-async def _played(port: int, visits: Sequence[Visit]) -> Tally:
+async def _asked_once(port: int, polls: Sequence[Request]) -> dict[str, str]:
+    wire = Wire(port, AT_ONCE)
+    answers = await asyncio.gather(*(wire.ask(each.method, each.path, each.headers) for each in polls))
+    wire.close()
+    return {poll.path: answer.headers["hx-ptag"] for poll, answer in zip(polls, answers, strict=True)}
+
+
+def _play(port: int, visits: Sequence[Visit], tags: Mapping[str, str] | None = None) -> Tally:
+    return asyncio.run(_played(port, visits, dict(tags or {})))
+
+
+async def _played(port: int, visits: Sequence[Visit], tags: dict[str, str]) -> Tally:
     """Each request at its time, whether or not those before it have been answered."""
-    wire, tags = Wire(port), dict[str, str]()
+    wire = Wire(port)
     tally = Tally(offered_seconds=max(1.0, visits[-1].at))
     start = time.monotonic()
 

@@ -111,6 +111,8 @@ def load(report: "Report") -> str:
             f"p95 {_ms(report.yardstick.p(0.95))}.",
             _mix("Everyday", report.everyday),
             _mix("At the worst", report.worst),
+            f'"ok" at the same rate: p50 {_ms(report.yardstick_worst.p(0.5))}, '
+            f"p95 {_ms(report.yardstick_worst.p(0.95))}. The poll's p95 is {report.worst_ratio:.1f} times that.",
             _cost(report),
             _kept_promises(report),
         ]

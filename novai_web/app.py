@@ -30,7 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     safety.register(app, settings)
     limits.register(app, settings)
     who.register(app)
-    pages.register(app)
+    pages.register(app, settings)
     api.register(app)
     cli.register(app)
     app.register_error_handler(Exception, _translate)

@@ -144,7 +144,8 @@ def report(**changes: object) -> Report:
     given = {
         "users": 10, "yardstick_capacity": 1000.0, "health_capacity": 500.0,
         "poll_capacity": 250.0, "quiet_capacity": 300.0,
-        "yardstick": tally, "few": {"/jobs": 0.01}, "many": {"/jobs": 0.012}, "everyday": tally, "worst": tally,
+        "yardstick": tally, "yardstick_worst": tally,
+        "few": {"/jobs": 0.01}, "many": {"/jobs": 0.012}, "everyday": tally, "worst": tally,
         "growth": {"web": Growth([(0, 100.0), (1, 100.0)], [50, 51])}, "queue_waits": {"now and then": [0.1]},
         "findings": {"stuck jobs": []}, "rows": (1000, 100_000), "busy_before": 0.5,
     }  # fmt: skip
@@ -161,7 +162,7 @@ def test_a_load_is_good_only_without_5xx_and_without_anything_broken():
 
 def test_what_was_measured_is_told_as_ratios():
     said = pages.load(report())
-    assert "| 0.25 " in said and "| 1.20× " in said and "50 → 51" in said
+    assert "| 0.25 " in said and "| 1.20× " in said and "50 → 51" in said and "is 1.0 times that" in said
 
 
 @pytest.mark.slow

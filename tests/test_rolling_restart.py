@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RESTARTS = 10
 SECONDS_BETWEEN = 3.0
-VISITORS = 4
-PAUSE_SECONDS = 0.2  # four visitors with five requests a second each
+VISITORS = 10
+PAUSE_SECONDS = 0.2  # ten visitors with five requests a second each
 
 
 @pytest.fixture

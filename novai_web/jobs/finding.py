@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -16,6 +17,15 @@ from novai_web.library.models import Asset
 PAGE = 50
 CARDS_MAX = 100
 OVERLAP = timedelta(seconds=5)
+
+# Changes whenever a row of one of these jobs does (xmin is the transaction that wrote it), or the number of open ones.
+# As the driver wants it: it is also asked without SQLAlchemy.
+CARDS_VERSION = """
+    SELECT md5(concat_ws(' ',
+        (SELECT count(*) FROM jobs WHERE account_id = %(account)s AND state IN ('queued', 'waiting', 'running')
+            AND tool_slug <> ALL (%(hidden)s)),
+        (SELECT string_agg(id || ':' || xmin, ' ' ORDER BY id) FROM jobs
+            WHERE account_id = %(account)s AND id = ANY (%(ids)s) AND tool_slug <> ALL (%(hidden)s))))"""
 
 
 def _mine(account_id: int) -> Select[tuple[Job]]:
@@ -34,6 +44,17 @@ def find(account_id: int, job_id: int) -> Job:
 def find_many(account_id: int, job_ids: Sequence[int]) -> list[Job]:
     """Those of `job_ids` that are this account's, newest first, in one query."""
     return list(session.scalars(_mine(account_id).where(Job.id.in_(job_ids[:CARDS_MAX])).order_by(Job.id.desc())))
+
+
+def cards_asked(job_ids: Sequence[int]) -> dict[str, list[Any]]:
+    """What `CARDS_VERSION` asks besides the account."""
+    return {"ids": list(job_ids[:CARDS_MAX]), "hidden": [tool.slug for tool in tools.INTERNAL]}
+
+
+def cards_version(account_id: int, job_ids: Sequence[int]) -> str:
+    """Another one whenever the cards of these jobs may have to be drawn anew."""
+    given = {"account": account_id, **cards_asked(job_ids)}
+    return str(session.connection().exec_driver_sql(CARDS_VERSION, given).scalar_one())
 
 
 def find_batch(account_id: int, batch_id: int) -> Batch:

@@ -3,6 +3,7 @@
 from flask import Blueprint, Flask, request
 from flask.typing import ResponseReturnValue
 
+from novai_web.config import Settings
 from novai_web.pages import (
     accounts,
     admin,
@@ -21,6 +22,7 @@ from novai_web.pages import (
     static_files,
     tools,
     trash,
+    unchanged,
     variants,
     wording,
 )
@@ -43,7 +45,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
 )
 
 
-def register(app: Flask) -> None:
+def register(app: Flask, settings: Settings) -> None:
     static_files.register(app)
     assets.register(app)
     wording.register(app)
@@ -51,6 +53,7 @@ def register(app: Flask) -> None:
     for blueprint in (health.bp, *BLUEPRINTS):
         app.register_blueprint(blueprint)
     app.before_request(_welcome)
+    unchanged.register(app, settings)
 
 
 def _welcome() -> ResponseReturnValue | None:

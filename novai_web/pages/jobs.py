@@ -1,8 +1,5 @@
 """Jobs as people watch them: cards, the list, the queue drawer."""
 
-import hashlib
-from collections.abc import Sequence
-
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -60,17 +57,17 @@ def show(job_id: int) -> ResponseReturnValue:
 def cards() -> ResponseReturnValue:
     """All the cards of a page in one answer; 304 when none of them has changed since."""
     account = who.account()
-    found = jobs.find_many(account.id, answers.numbers(request.args.get("ids", "")))
-    active = jobs.active_count(account.id)
-    version = _version(found, active)
+    ids = answers.numbers(request.args.get("ids", ""))
+    version = finding.cards_version(account.id, ids)  # before they are read: what changes meanwhile is told again
     if request.headers.get("HX-PTag") == version:
         return Response(status=304)
+    found = jobs.find_many(account.id, ids)
     answer = make_response(
         render_template(
             "jobs/_cards.html",
             jobs=found,
             results=finding.results([job.id for job in found], RESULTS),
-            queue_count=active,
+            queue_count=jobs.active_count(account.id),
         )
     )
     answer.headers["HX-PTag"] = version
@@ -125,8 +122,3 @@ def _home(job: Job) -> str:
     if job.batch_id:
         return url_for("batches.show", batch_id=job.batch_id)
     return url_for("jobs.show", job_id=job.id)
-
-
-def _version(found: Sequence[Job], active: int) -> str:
-    said = [(job.id, job.status, job.step, job.percent, job.delivered, str(job.heard_at)) for job in found]
-    return hashlib.sha256(repr((active, said)).encode()).hexdigest()[:24]
