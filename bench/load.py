@@ -292,7 +292,8 @@ def _capacity(port: int, requests: Sequence[Request], *, with_tags: bool = False
 
 
 async def _saturated(port: int, requests: Sequence[Request], with_tags: bool) -> float:
-    wire, answers, tags = Wire(port), 0, dict[str, str]()
+    tags = await _asked_once(port, requests) if with_tags else {}
+    wire, answers = Wire(port), 0
     end = time.monotonic() + CAPACITY_SECONDS
 
     async def ask_on(mine: Sequence[Request]) -> None:
@@ -303,8 +304,6 @@ async def _saturated(port: int, requests: Sequence[Request], with_tags: bool) ->
             turn += 1
             headers = {**request.headers, **({"HX-PTag": tags[request.path]} if request.path in tags else {})}
             answer = await wire.ask(request.method, request.path, headers, request.body)
-            if with_tags and "hx-ptag" in answer.headers:
-                tags[request.path] = answer.headers["hx-ptag"]
             if answer.status >= 400 or not answer.status:
                 raise SystemExit(f"{request.path}: {answer.status} {answer.body[:200]!r}")
             answers += 1

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -23,9 +22,10 @@ OVERLAP = timedelta(seconds=5)
 CARDS_VERSION = """
     SELECT md5(concat_ws(' ',
         (SELECT count(*) FROM jobs WHERE account_id = %(account)s AND state IN ('queued', 'waiting', 'running')
-            AND tool_slug <> ALL (%(hidden)s)),
+            AND tool_slug <> ALL (%(hidden)s::text[])),
         (SELECT string_agg(id || ':' || xmin, ' ' ORDER BY id) FROM jobs
-            WHERE account_id = %(account)s AND id = ANY (%(ids)s) AND tool_slug <> ALL (%(hidden)s))))"""
+            WHERE account_id = %(account)s AND id = ANY (%(ids)s::bigint[])
+            AND tool_slug <> ALL (%(hidden)s::text[]))))"""
 
 
 def _mine(account_id: int) -> Select[tuple[Job]]:
@@ -46,9 +46,10 @@ def find_many(account_id: int, job_ids: Sequence[int]) -> list[Job]:
     return list(session.scalars(_mine(account_id).where(Job.id.in_(job_ids[:CARDS_MAX])).order_by(Job.id.desc())))
 
 
-def cards_asked(job_ids: Sequence[int]) -> dict[str, list[Any]]:
-    """What `CARDS_VERSION` asks besides the account."""
-    return {"ids": list(job_ids[:CARDS_MAX]), "hidden": [tool.slug for tool in tools.INTERNAL]}
+def cards_asked(job_ids: Sequence[int]) -> dict[str, str]:
+    """What `CARDS_VERSION` asks besides the account, as Postgres writes arrays."""
+    hidden = ",".join(tool.slug for tool in tools.INTERNAL)
+    return {"ids": f"{{{','.join(map(str, job_ids[:CARDS_MAX]))}}}", "hidden": f"{{{hidden}}}"}
 
 
 def cards_version(account_id: int, job_ids: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ knows no errors, draws nothing, and lets nobody in: it only ever says 304 to som
 import threading
 import time
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PATH = "/jobs/cards"
 # Of one account in one process; whoever asks more often is counted like everybody else, and told to wait.
 POLLS_A_MINUTE_MAX = 120
+COOKIES_KEPT = 4096
 HEADERS = [("Cache-Control", "private, no-store"), ("X-Content-Type-Options", "nosniff")]
 
 CARDS = f"""
@@ -47,6 +49,7 @@ class _Doorman:
     def __init__(self, app: Flask, settings: Settings) -> None:
         self._app, self._inside, self._settings = app, app.wsgi_app, settings
         self._mine = threading.local()
+        self._visitor = lru_cache(COOKIES_KEPT)(self._signed_in)  # a signature is looked at once a minute
         self._polls: Counter[int] = Counter()
         self._minute = 0
 
@@ -58,16 +61,17 @@ class _Doorman:
         return self._inside(environ, start)
 
     def _is_unchanged(self, environ: "WSGIEnvironment") -> bool:
-        visitor = self._visitor(environ)
-        if visitor is None or not self._may_poll(visitor[0]):
+        minute = int(time.monotonic() / 60)
+        visitor = self._visitor(environ.get("HTTP_COOKIE", ""), minute)
+        if visitor is None or not self._may_poll(visitor[0], minute):
             return False
         asked = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=10).get("ids", [""])
         given = {"account": visitor[0], "session": visitor[1], **finding.cards_asked(answers.numbers(asked[0]))}
         return bool(environ["HTTP_HX_PTAG"] == self._version(given))
 
-    def _visitor(self, environ: "WSGIEnvironment") -> tuple[int, int] | None:
+    def _signed_in(self, cookies: str, _minute: int) -> tuple[int, int] | None:
         """Account and session version, as Flask-Login has put them into the cookie of the session."""
-        cookie = parse_cookie(environ.get("HTTP_COOKIE", "")).get(self._app.config["SESSION_COOKIE_NAME"])
+        cookie = parse_cookie(cookies).get(self._app.config["SESSION_COOKIE_NAME"])
         sessions = self._app.session_interface
         if cookie is None or not isinstance(sessions, SecureCookieSessionInterface):
             return None
@@ -79,8 +83,8 @@ class _Doorman:
         except (BadSignature, KeyError, TypeError, ValueError):
             return None
 
-    def _may_poll(self, account_id: int) -> bool:
-        if (minute := int(time.monotonic() / 60)) != self._minute:
+    def _may_poll(self, account_id: int, minute: int) -> bool:
+        if minute != self._minute:
             self._minute = minute
             self._polls.clear()
         self._polls[account_id] += 1
