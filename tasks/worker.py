@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from celery.signals import setup_logging, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutting_down
 from flask import Flask
 
 from novai_web import db, logs, presence, queue
@@ -64,6 +64,12 @@ def _say_so(kinds: Sequence[presence.Kind]) -> None:
         for kind in kinds:
             presence.say(kind, settings)
         time.sleep(presence.PRESENT_SECONDS / 3)
+
+
+@worker_init.connect
+def _shield_children(**_: object) -> None:
+    """Pool processes inherit this until they know what the signal means: a stop may come in their first moments."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 @worker_process_init.connect
