@@ -1,6 +1,7 @@
 """Kills, pauses, cuts and lies while people use NOVAI, and counts what that broke. Every count must be zero.
 
     python -m bench.chaos --jobs 200 --seconds 90 --seed 1     one run: a whole installation of its own
+    python -m bench.chaos --tools --jobs 80                    the same with the paid tools, and all their vendors
     python -m bench.chaos --without fence                      one guard taken out: what is found then
     python -m bench.chaos --ablations                          all guards, each with it and without it
     python -m bench.chaos --seeds 3 --ablations --write        and the tables into docs/reliability.md
@@ -16,12 +17,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import ablations, faults, pages
+from bench import ablations, faults, makers, pages
 from bench.ablations import SCENARIOS, Verdict
 from bench.counting import Findings, percentile, runs_started_twice
 from bench.crowd import Crowd
@@ -32,6 +34,7 @@ from novai_web.credits.invariants import INVARIANTS
 PEOPLE = 4
 AUDIT_SECONDS = 5
 DRAIN_SECONDS = 420  # longer than the longest pause between two tries, which is five minutes
+TOOLS_DRAIN_SECONDS = 900  # and than two answers that may still come, of a vendor whose answer takes five minutes
 
 
 @dataclass
@@ -75,7 +78,7 @@ def main() -> None:
     if verdicts:
         print(f"\n{pages.ablations(verdicts)}")
     if given.write:
-        pages.write("chaos", pages.chaos(outcomes))
+        pages.write("tools" if given.tools else "chaos", pages.chaos(outcomes))
         if verdicts:
             pages.write("ablations", pages.ablations(verdicts))
     sys.exit(0 if is_good(outcomes, verdicts) else 1)
@@ -91,6 +94,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=90, help="how long things go wrong")
     parser.add_argument("--seed", type=int, default=1, help="of the faults and of the people")
     parser.add_argument("--seeds", type=int, default=1, help="so many runs, with this seed and the next ones")
+    parser.add_argument("--tools", action="store_true", help="people use the paid tools, and vendors go wrong")
     parser.add_argument("--without", choices=[scenario.guard for scenario in SCENARIOS], metavar="GUARD")
     parser.add_argument("--ablations", action="store_true", help="then all guards, each with it and without it")
     parser.add_argument("--write", action="store_true", help="the tables into docs/reliability.md")
@@ -101,21 +105,25 @@ def arguments() -> argparse.Namespace:
 def chaos(given: argparse.Namespace, seed: int) -> Outcome:
     """One run: people and faults at once, then calm, then the count."""
     rng = random.Random(seed)
-    planned = faults.plan(given.seconds, LEASE_SECONDS, rng, power_cut=given.seconds >= 60)
-    say(f"seed {seed}: {given.jobs} jobs, {len(planned)} faults in {given.seconds:g} s")
-    with standing(given.folder / "stage", seed) as stage:
-        crowd = Crowd(stage.people(PEOPLE), given.jobs, given.seconds, seed)
-        auditor = Auditor(stage)
-        crowd.start()
-        auditor.start()
+    with standing(given.folder / "stage", seed, with_tools=given.tools) as stage:
+        troubles = len(stage.hands.troubles)
+        planned = faults.plan(given.seconds, LEASE_SECONDS, rng, power_cut=given.seconds >= 60, troubles=troubles)
+        say(f"seed {seed}: {given.jobs} jobs, {len(planned)} faults in {given.seconds:g} s")
+        people = stage.people(PEOPLE)
+        making = [partial(makers.make, makers.furnished(person)) for person in people] if given.tools else []
+        crowd = Crowd(people, given.jobs, given.seconds, seed, making=making)
+        auditor, bells = Auditor(stage), makers.FalseBells(people[0], seed)
+        for one in (crowd, auditor, bells):
+            one.start()
         stage.hands.carry_out(planned)
         crowd.finish_acting()
         stage.hands.stop_all()
+        bells.stop()
         say("  calm; waiting for the rest")
-        drained = stage.settle(DRAIN_SECONDS)
+        drained = stage.settle(TOOLS_DRAIN_SECONDS if given.tools else DRAIN_SECONDS)
         crowd.stop_watching()
         auditor.stop()
-        outcome = _outcome(stage, auditor, seed, given, drained)
+        outcome = _outcome(stage, auditor, seed, given, drained, bells.believed)
         if not outcome.is_clean:
             _keep_log(stage, given.folder / f"seed-{seed}.log")
         return outcome
@@ -129,8 +137,11 @@ def _keep_log(stage: Stage, path: Path) -> None:
     say(f"  its log: {path}")
 
 
-def _outcome(stage: Stage, auditor: "Auditor", seed: int, given: argparse.Namespace, drained: float) -> Outcome:
-    findings = {**stage.look(), "invariants broken meanwhile": auditor.found}
+def _outcome(
+    stage: Stage, auditor: "Auditor", seed: int, given: argparse.Namespace, drained: float, believed: list[str]
+) -> Outcome:
+    looked = {**stage.look(), "invariants broken meanwhile": auditor.found}
+    findings = {**looked, "false doorbells believed": believed}
     bill = stage.bill()
     with stage.database() as connection:
         doubled = runs_started_twice(bill, connection)

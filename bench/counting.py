@@ -45,6 +45,7 @@ class Diary:
     """What people were told, from any thread: it is compared with what is there afterwards."""
 
     submitted: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))  # key → batches it was told
+    started: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))  # key → jobs without a batch
     retried: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))  # job → its retries as told
     uploaded: dict[int, str] = field(default_factory=dict)  # asset → SHA-256 of what was sent
     answers: Counter[int] = field(default_factory=Counter)
@@ -66,6 +67,10 @@ class Diary:
     def told_batch(self, key: str, batch_id: int) -> None:
         with self._lock:
             self.submitted[key].add(batch_id)
+
+    def told_jobs(self, key: str, job_ids: Iterable[int]) -> None:
+        with self._lock:
+            self.started[key].update(job_ids)
 
     def told_retry(self, job_id: int, retry_id: int) -> None:
         with self._lock:
@@ -91,9 +96,11 @@ def told(diary: Diary, connection: Connection) -> Findings:
     """What people were told against what is there."""
     batches = {batch for made in diary.submitted.values() for batch in made}
     retries = {job for made in diary.retried.values() for job in made}
+    jobs = {job for made in diary.started.values() for job in made}
     lost = [
         *(f"batch {row.id}" for row in _missing(connection, batches, "jobs.batch_id")),
         *(f"retry {row.id}" for row in _missing(connection, retries, "jobs.id")),
+        *(f"job {row.id}" for row in _missing(connection, jobs, "jobs.id")),
     ]
     twice = [f"{key}: {sorted(made)}" for key, made in diary.submitted.items() if len(made) > 1]
     twice += [f"retry of {job}: {sorted(made)}" for job, made in diary.retried.items() if len(made) > 1]
@@ -140,7 +147,7 @@ def spent(bill: Sequence[Billed], connection: Connection) -> Findings:
     )
     ours: dict[str, Any] = {}
     for known in rows:  # the vendor's own id says more than our marker, which a run may carry that is none of ours
-        ours |= {known.marker: known, known.external_id: known}
+        ours |= {known.marker: known, _short(known.external_id): known}
     paid: Counter[int] = Counter()
     orphans = []
     for run in bill:
@@ -151,7 +158,7 @@ def spent(bill: Sequence[Billed], connection: Connection) -> Findings:
             orphans.append(f"vendor's run {run.id} of job {row.job_id} lives on ({row.state})")
         elif run.is_billed and not row.booked_to_house:
             paid[row.job_id] += 1
-            if row.external_id != run.id or row.state in ("submitting", "not_started", "abandoned"):
+            if _short(row.external_id) != run.id or row.state in ("submitting", "not_started", "abandoned"):
                 orphans.append(f"vendor's run {run.id} of job {row.job_id} is billed and not linked ({row.state})")
     return {
         "jobs with more than one paid run": [f"job {job}: {count}" for job, count in paid.items() if count > 1],
@@ -159,10 +166,15 @@ def spent(bill: Sequence[Billed], connection: Connection) -> Findings:
     }
 
 
+def _short(external_id: str | None) -> str | None:
+    """What the vendor calls it; some of our ids have its place there in front."""
+    return external_id and external_id.rpartition("/")[2]
+
+
 def runs_started_twice(bill: Sequence[Billed], connection: Connection) -> list[str]:
     """Jobs for which the vendor started more than one run, whoever pays. Allowed where an answer was in doubt."""
     rows = connection.execute(text("SELECT marker, external_id, job_id FROM runs"))
-    jobs = {name: row.job_id for row in rows for name in (row.marker, row.external_id)}
+    jobs = {name: row.job_id for row in rows for name in (row.marker, _short(row.external_id))}
     started = Counter(jobs.get(run.id, jobs.get(run.marker)) for run in bill)
     return [f"job {job}: {count}" for job, count in started.items() if job and count > 1]
 

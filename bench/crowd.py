@@ -8,7 +8,7 @@ import random
 import threading
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -87,8 +87,19 @@ def noted(diary: Diary, run: Callable[..., None], *given: Any) -> None:
 class Crowd:
     """Some people, each with a thread that acts and one that watches."""
 
-    def __init__(self, people: list[Person], jobs: int, seconds: float, seed: int, *, lasts: float = 1.0) -> None:
+    def __init__(
+        self,
+        people: list[Person],
+        jobs: int,
+        seconds: float,
+        seed: int,
+        *,
+        lasts: float = 1.0,
+        making: Sequence[Callable[[Person, httpx.Client, random.Random], None]] = (),
+    ) -> None:
+        """`making`: what each of them mostly does instead of asking the drill's tool, if anything."""
         self.people, self.jobs, self.seconds, self.lasts = people, jobs, seconds, lasts
+        self._making = dict(zip((person.token for person in people), making, strict=False))
         self._done = threading.Event()
         rngs = [random.Random(f"{seed}:{n}") for n in range(len(people))]
         self._actors = [
@@ -118,7 +129,11 @@ class Crowd:
         with person.client() as http:
             for n in range(mine):
                 time.sleep(max(0.0, start + self.seconds * n / mine - time.monotonic()))
-                _submit(person, http, wish(rng, self.lasts), rng)
+                make = self._making.get(person.token)
+                if make and rng.random() < 0.8:
+                    make(person, http, rng)
+                else:
+                    _submit(person, http, wish(rng, self.lasts), rng)
                 if rng.random() < 0.3:
                     _change_something(person, http, rng)
                 if rng.random() < 0.1:

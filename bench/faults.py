@@ -53,6 +53,27 @@ VENDOR_FAULTS: Sequence[dict[str, Any]] = (
     {"fault": "lost", "method": "DELETE", "path": "/runs"},
     {"fault": "cut", "method": "GET", "path": "/files", "after_bytes": 10},
 )
+# The same for the vendors of the paid tools, each under its own address.
+NO = '{"detail": "slow down"}'
+TOOLS_FAULTS: Sequence[tuple[str, dict[str, Any]]] = (
+    ("fal-queue", {"fault": "lost", "method": "POST"}),
+    ("fal-queue", {"fault": "cut", "method": "POST", "path": "/fal-ai/wan/"}),
+    ("fal-queue", {"fault": "status", "status": 429, "retry_after": 2, "body": NO, "method": "POST"}),
+    ("fal-queue", {"fault": "status", "status": 503, "body": "<html>not its own words</html>"}),
+    ("fal-queue", {"fault": "garbled"}),
+    ("fal-queue", {"fault": "slow", "seconds": 3.0}),
+    ("fal-queue", {"fault": "lost", "method": "PUT"}),
+    ("fal-queue", {"fault": "status", "status": 401, "body": '{"detail": "No user found"}', "method": "GET"}),
+    ("fal-queue", {"fault": "trickle", "seconds": 0.05, "method": "GET"}),
+    ("fal-api", {"fault": "status", "status": 500}),
+    ("fal-rest", {"fault": "garbled"}),
+    ("fal-rest", {"fault": "lost"}),
+    ("fal-media", {"fault": "cut", "method": "PUT", "after_bytes": 100}),
+    ("fal-media", {"fault": "cut", "method": "GET", "after_bytes": 10}),
+    ("gemini", {"fault": "lost", "method": "POST"}),
+    ("gemini", {"fault": "garbled"}),
+    ("gemini", {"fault": "status", "status": 503}),
+)
 # Points that a request reaches, with the requests: an error there is an answer of 500, which the fault explains.
 AT_THE_DOOR = {
     "create.before_commit": ("POST ", "DELETE "),
@@ -77,12 +98,17 @@ class Fault:
         return f"{self.kind} {self.what}".strip()
 
 
-def plan(seconds: float, lease_seconds: int, rng: random.Random, *, power_cut: bool) -> list[Fault]:
-    """About one fault a second, and one failpoint a second besides; the same for the same seed."""
+def plan(
+    seconds: float, lease_seconds: int, rng: random.Random, *, power_cut: bool, troubles: int = len(VENDOR_FAULTS)
+) -> list[Fault]:
+    """About one fault a second, and one failpoint a second besides; the same for the same seed.
+
+    `troubles`: how many kinds of trouble the vendors know.
+    """
     faults: list[Fault] = []
     for second in range(2, max(3, int(seconds))):
         at = second + rng.random()
-        faults.append(_drawn(at, lease_seconds, rng))
+        faults.append(_drawn(at, lease_seconds, rng, troubles))
     for rare in RARE_KILLS:
         faults.append(Fault(seconds * rng.uniform(0.2, 0.8), "kill", rare))
     if power_cut:
@@ -91,14 +117,14 @@ def plan(seconds: float, lease_seconds: int, rng: random.Random, *, power_cut: b
     return sorted([*faults, *armed], key=lambda fault: fault.at)
 
 
-def _drawn(at: float, lease_seconds: int, rng: random.Random) -> Fault:
+def _drawn(at: float, lease_seconds: int, rng: random.Random, troubles: int) -> Fault:
     kind = rng.choices(("kill", "stop", "flush", "bells", "vendor", "housekeeping"), (6, 3, 2, 2, 4, 2))[0]
     if kind == "kill":
         return Fault(at, "kill", rng.choices(list(KILLS), list(KILLS.values()))[0])
     if kind == "stop":
         return Fault(at, "stop", rng.choice(STOPS), lease_seconds + rng.uniform(1, 3))
     if kind == "vendor":
-        return Fault(at, "vendor", str(rng.randrange(len(VENDOR_FAULTS))))
+        return Fault(at, "vendor", str(rng.randrange(troubles)))
     return Fault(at, kind)
 
 
@@ -117,8 +143,14 @@ def actions(lease_seconds: int) -> Sequence[str]:
 class Hands:
     """Carries out faults on one installation, and puts everything back afterwards."""
 
-    def __init__(self, installation: Installation, folder: Path, vendor_url: str, rng: random.Random) -> None:
+    def __init__(
+        self, installation: Installation, folder: Path, vendor_url: str, rng: random.Random, sandbox_url: str = ""
+    ) -> None:
+        """`sandbox_url`: where the vendors of the paid tools are, if they take part."""
         self.installation, self.folder, self.vendor_url, self.rng = installation, folder, vendor_url, rng
+        self.troubles = [(vendor_url, fault) for fault in VENDOR_FAULTS]
+        if sandbox_url:
+            self.troubles += [(f"{sandbox_url}/{mount}", fault) for mount, fault in TOOLS_FAULTS]
         self.done: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self._armed: dict[str, str] = {}
@@ -157,7 +189,8 @@ class Hands:
         for path in self.folder.glob("*"):
             if path.name in failpoints.NAMES:
                 path.unlink(missing_ok=True)
-        requests.delete(f"{self.vendor_url}/sandbox/faults", timeout=10).raise_for_status()
+        for url in dict.fromkeys(url for url, _ in self.troubles):
+            requests.delete(f"{url}/sandbox/faults", timeout=10).raise_for_status()
 
     def unexplained(self, crashes: Sequence[str]) -> list[str]:
         """Without one answer of 500 for each error that a failpoint raised while a request was served."""
@@ -266,8 +299,8 @@ class Hands:
                 del self._armed[name]
 
     def _trouble(self, fault: Fault) -> bool:
-        told = requests.post(f"{self.vendor_url}/sandbox/faults", json=[VENDOR_FAULTS[int(fault.what)]], timeout=10)
-        return told.ok
+        url, trouble = self.troubles[int(fault.what)]
+        return requests.post(f"{url}/sandbox/faults", json=[trouble], timeout=10).ok
 
     def _power(self, _: Fault) -> bool:
         """Everything at once, and started again."""

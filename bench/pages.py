@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.load import Report, Tally
 
 PAGE = Path(__file__).parents[1] / "docs/reliability.md"
-Section = Literal["chaos", "ablations", "load"]
+Section = Literal["chaos", "tools", "ablations", "load"]
 SHARES = (0.5, 0.95, 0.99)
 
 

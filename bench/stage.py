@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ from bench.crowd import Person, join
 from bench.faults import Hands
 from novai_web.config import Settings
 from novai_web.engines.store import open_store
+from novai_web.sandbox import started
 from tests.installation import ROOT, Installation
 
 LEASE_SECONDS = 4
 WITHOUT = ROOT / "bench/without"  # its sitecustomize.py takes guards out, see there
 PLENTY = "1000000 per minute"
+BILLING = ("fal-queue", "gemini", "wavespeed", "picsi")  # who has a bill, of the vendors of the paid tools
+BOOKED_SECONDS = 330  # by then housekeeping has booked what no vendor lists; it is promised within ten minutes
 LIMITS = ("SIGN_IN_LIMIT", "API_LIMIT", "READ_LIMIT", "UPLOAD_LIMIT")
 
 # The bench watches the tables of its own installation: a job that is taken over from a silent worker, and how long
@@ -67,6 +70,7 @@ class Stage:
     hands: Hands
     vendor_url: str
     diary: Diary
+    sandbox_url: str = ""  # of the vendors of the paid tools, if they take part
 
     @property
     def settings(self) -> Settings:
@@ -86,10 +90,14 @@ class Stage:
         return [join(self.installation, n, self.diary) for n in range(count)]
 
     def bill(self) -> list[Billed]:
-        """What the vendor has on its bill."""
-        answer = requests.get(f"{self.vendor_url}/sandbox/bill", timeout=30)
-        answer.raise_for_status()
-        return [Billed(str(run["id"]), run["marker"], run["billed"], run["over"]) for run in answer.json()]
+        """What the vendors have on their bills."""
+        mounts = [f"{self.sandbox_url}/{mount}" for mount in BILLING] if self.sandbox_url else []
+        return [run for url in (self.vendor_url, *mounts) for run in _billed(url)]
+
+    def unaccounted(self) -> int:
+        """How much of it belongs to nobody yet."""
+        with self.database() as connection:
+            return sum(map(len, counting.spent(self.bill(), connection).values()))
 
     def open_jobs(self) -> int | None:
         """None while the database is away."""
@@ -111,7 +119,13 @@ class Stage:
         self.keep_house()
         wait(lambda: all(run.is_over for run in self.bill()), max(10.0, patience_seconds - elapsed))
         self.keep_house()
+        if self.sandbox_url:
+            wait(self._is_accounted_for, BOOKED_SECONDS)
         return elapsed
+
+    def _is_accounted_for(self) -> bool:
+        self.keep_house()
+        return self.unaccounted() == 0
 
     def keep_house(self) -> None:
         """One whole round of housekeeping, begun now."""
@@ -145,6 +159,12 @@ class Stage:
             return connection.execute(text(query)).all()
 
 
+def _billed(url: str) -> list[Billed]:
+    answer = requests.get(f"{url}/sandbox/bill", timeout=30)
+    answer.raise_for_status()
+    return [Billed(str(run["id"]), run["marker"], run["billed"], run["over"]) for run in answer.json()]
+
+
 def stale(connection: Connection) -> list[str]:
     """Deliveries under an older lease than the newest, as the watch has noted them."""
     return [f"job {row.job_id}: {row.key}" for row in connection.execute(text("SELECT * FROM bench.stale"))]
@@ -167,17 +187,26 @@ def wait(condition: Callable[[], object], seconds: float) -> bool:
 
 
 @contextmanager
-def standing(folder: Path, seed: int, *, without: str = "", **settings: str) -> Iterator[Stage]:
-    """A stage on a new folder, gone afterwards. `without`: a guard that is taken out of the installation."""
+def standing(
+    folder: Path, seed: int, *, without: str = "", with_tools: bool = False, **settings: str
+) -> Iterator[Stage]:
+    """A stage on a new folder, gone afterwards. `without`: a guard that is taken out of the installation.
+
+    `with_tools`: the vendors of the paid tools take part, played by the sandbox.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     armed = folder / "failpoints"
     armed.mkdir(parents=True)
-    with vendor() as vendor_url:
-        installation = Installation(folder, **{**_settings(armed, vendor_url, without), **settings})
+    with ExitStack() as others:
+        vendor_url = others.enter_context(started("runs"))
+        book = ("vendors", "--folder", folder / "vendors", "--seconds", "2")
+        sandbox_url = others.enter_context(started(*book)) if with_tools else ""
+        asked = {"NOVAI_SANDBOX_URL": sandbox_url, "NOVAI_FAL_SECONDS_MAX": "60"} if with_tools else {}
+        installation = Installation(folder, **{**_settings(armed, vendor_url, without), **asked, **settings})
         try:
             installation.start()
-            hands = Hands(installation, armed, vendor_url, random.Random(seed))
-            stage = Stage(installation, hands, vendor_url, Diary())
+            hands = Hands(installation, armed, vendor_url, random.Random(seed), sandbox_url)
+            stage = Stage(installation, hands, vendor_url, Diary(), sandbox_url)
             with stage.database() as connection:
                 for statement in WATCH:
                     connection.execute(text(statement))
@@ -210,19 +239,3 @@ def _settings(armed: Path, vendor_url: str, without: str) -> dict[str, str]:
         path = os.pathsep.join(filter(None, (str(WITHOUT), os.environ.get("PYTHONPATH"))))
         settings |= {"PYTHONPATH": path, "BENCH_WITHOUT": without}
     return settings
-
-
-@contextmanager
-def vendor() -> Iterator[str]:
-    """The vendor's stand-in; it is outside the installation, and nothing here ever kills it."""
-    command = [sys.executable, "-m", "novai_web.sandbox.runs", "--port", "0", "--attached"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield _address(process.stdout or [])
-        process.terminate()
-
-
-def _address(said: Iterable[str]) -> str:
-    for line in said:
-        if line.startswith("http://"):
-            return line.strip()
-    raise SystemExit("The vendor's stand-in did not start.")

@@ -22,6 +22,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MEGABYTE = 1024 * 1024
 GIGABYTE = 1024 * MEGABYTE
 
+PicsiStatus = Literal["running", "done", "failed", "refused", "cancelled"]
+
 
 def _named(*names: str) -> AliasChoices:
     """A setting that keeps a name the world already knows, such as DATABASE_URL."""
@@ -102,6 +104,83 @@ class Settings(BaseSettings):
     )
     variants_price_credits: int = Field(0, ge=0, description="Credits for one variant.")
 
+    # Vendors, who are paid for their runs. Without its key a vendor is the sandbox, and without that it is not there.
+    fal_key: SecretStr = Field(
+        SecretStr(""), validation_alias=_named("FAL_KEY"), description="Key of fal, as ID:SECRET."
+    )
+    fal_queue_url: str = Field("https://queue.fal.run", description="Where fal takes requests.")
+    fal_rest_url: str = Field("https://rest.fal.ai", description="Where fal takes uploads.")
+    fal_api_url: str = Field("https://api.fal.ai/v1", description="Where fal lists the requests that have finished.")
+    fal_jwks_url: str = Field(
+        "https://rest.fal.ai/.well-known/jwks.json", description="The keys with which fal signs its webhooks."
+    )
+    fal_hosts: tuple[str, ...] = Field(
+        ("v3.fal.media", "v3b.fal.media", ".fal.media"),
+        description="Hosts that results of fal are fetched from, as JSON; with a dot in front: all below that name.",
+    )
+    fal_trainer_model: str = Field("fal-ai/wan-22-image-trainer", description="Trains models at fal.")
+    fal_picture_model: str = Field(
+        "fal-ai/wan/v2.2-a14b/text-to-image/lora", description="Makes pictures with a trained model at fal."
+    )
+    fal_swap_model: str = Field("half-moon-ai/ai-face-swap/faceswapvideo", description="Swaps faces in videos at fal.")
+    fal_seconds_max: int = Field(
+        7200,
+        ge=1,
+        description="Longest run at fal that costs much. When nobody knows of one, no other is started before that.",
+    )
+    gemini_key: SecretStr = Field(
+        SecretStr(""), validation_alias=_named("GEMINI_API_KEY"), description="Key of Google Gemini."
+    )
+    gemini_url: str = Field("https://generativelanguage.googleapis.com", description="Where Gemini takes requests.")
+    gemini_image_model: str = Field("gemini-nano-banana-2.1", description="Makes pictures at Gemini.")
+    wavespeed_key: SecretStr = Field(
+        SecretStr(""), validation_alias=_named("WAVESPEED_API_KEY"), description="Key of WaveSpeed."
+    )
+    wavespeed_url: str = Field("https://api.wavespeed.ai", description="Where WaveSpeed takes requests.")
+    wavespeed_hosts: tuple[str, ...] = Field(
+        ("d1q70pf5vjeyhc.cloudfront.net", "d11ewybssaphwx.cloudfront.net", ".wavespeed.ai"),
+        description="Hosts that results of WaveSpeed are fetched from, as JSON; with a dot in front: all below.",
+    )
+    wavespeed_swap_model: str = Field("wavespeed-ai/video-face-swap", description="Swaps faces in videos at WaveSpeed.")
+    wavespeed_webhook_secret: SecretStr = Field(
+        SecretStr(""), description="What WaveSpeed signs its webhooks with (whsec_…); empty: none are asked for."
+    )
+    picsi_key: SecretStr = Field(
+        SecretStr(""), validation_alias=_named("PICSI_KEY"), description="Key of Picsi, if you have a contract."
+    )
+    picsi_url: str = Field("", description="Where Picsi takes requests; its contract is not public, so ask Picsi.")
+    picsi_submit_path: str = Field("/video/face-swap", description="Path at Picsi that starts a swap.")
+    picsi_poll_path: str = Field("/jobs/{id}", description="Path at Picsi that says how a swap is doing.")
+    picsi_upload_path: str = Field("/uploads", description="Path at Picsi that a file is sent to.")
+    picsi_model: str = Field("inswapper_dax", description="Swaps faces in videos at Picsi.")
+    picsi_statuses: dict[str, PicsiStatus] = Field(
+        {
+            "queued": "running",
+            "processing": "running",
+            "completed": "done",
+            "failed": "failed",
+            "refused": "refused",
+            "cancelled": "cancelled",
+        },
+        description="What each status of Picsi means, as JSON: running, done, failed, refused or cancelled.",
+    )
+    picsi_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that results of Picsi are fetched from, as JSON; empty: only where it takes requests."
+    )
+    sandbox_url: str = Field(
+        "", description="The sandbox that stands in for vendors without a key; `make run` starts it by itself."
+    )
+    sandbox_seconds: float = Field(3.0, ge=0, le=3600, description="How long a run in the sandbox takes.")
+    price_markup: float = Field(
+        1.5, ge=0, le=100, description="What people pay for each cent that a vendor takes, rounded up to whole credits."
+    )
+
+    # Content Credentials
+    credentials_chain: str = Field(
+        "", description="PEM file of the certificates that sign outputs, ours first; empty: made at the first run."
+    )
+    credentials_key: str = Field("", description="PEM file of their private key.")
+
     # Library
     upload_bytes_max: int = Field(2 * GIGABYTE, ge=1, description="Largest file accepted.")
     account_bytes_max: int = Field(200 * GIGABYTE, ge=1, description="Storage one account may fill.")
@@ -151,6 +230,27 @@ class Settings(BaseSettings):
         scheme, separator, rest = url.partition("://")
         return f"postgresql+psycopg://{rest}" if separator and scheme in ("postgres", "postgresql") else url
 
+    @field_validator("fal_key", "gemini_key", "wavespeed_key", "picsi_key", "wavespeed_webhook_secret")
+    @classmethod
+    def _can_be_sent(cls, key: SecretStr) -> SecretStr:
+        """A key travels in a header; what surrounds it in a file that was pasted does not belong to it."""
+        text = key.get_secret_value().strip()
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise ValueError("has characters that no key has; copy it anew from the vendor's page")
+        return SecretStr(text)
+
+    @model_validator(mode="after")
+    def _credentials_need_both(self) -> Self:
+        if bool(self.credentials_chain) != bool(self.credentials_key):
+            raise ValueError("set both NOVAI_CREDENTIALS_CHAIN and NOVAI_CREDENTIALS_KEY, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _picsi_needs_its_address(self) -> Self:
+        if self.picsi_key.get_secret_value() and not self.picsi_url:
+            raise ValueError("PICSI_KEY is set but NOVAI_PICSI_URL is not: Picsi says both, with its contract")
+        return self
+
     @model_validator(mode="after")
     def _supabase_needs_its_key(self) -> Self:
         if self.supabase_url and not self.supabase_key.get_secret_value():
@@ -164,6 +264,12 @@ class Settings(BaseSettings):
             return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
             raise SystemExit(_remedy(error)) from None
+
+    @property
+    def lacks_a_key(self) -> bool:
+        """Whether there is a vendor whose key is not set, so that the sandbox has somebody to stand in for."""
+        keys = (self.fal_key, self.gemini_key, self.wavespeed_key, self.picsi_key)
+        return not all(key.get_secret_value() for key in keys)
 
     @property
     def heartbeat_seconds(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from flask import Flask
 from flask_migrate import Migrate
@@ -20,6 +20,7 @@ from novai_web import failpoints
 from novai_web.config import Settings
 
 Json = dict[str, Any]
+Read = TypeVar("Read")
 Id = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]
 
 
@@ -94,6 +95,20 @@ def transaction() -> Iterator[Session]:
         raise
     for call in current.info.pop("after_commit", []):
         call()
+
+
+def short_read(read: Callable[[], Read]) -> Read:
+    """What `read` finds, in the transaction that is open; if none is, none is left open behind it.
+
+    For what a running step looks up: it may go on for minutes, and a transaction must not stay idle for so long.
+    """
+    current = session()
+    was_open = current.in_transaction()
+    try:
+        return read()
+    finally:
+        if not was_open and current.in_transaction():
+            current.commit()  # nothing was written; a rollback would forget what the objects at hand were loaded with
 
 
 def after_commit(call: Callable[[], object]) -> None:

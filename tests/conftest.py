@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
 from itsdangerous import URLSafeTimedSerializer
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text
 from werkzeug.test import TestResponse
 
 from novai_web import accounts, credits, db, jobs
@@ -22,14 +22,18 @@ from novai_web.accounts import Account, passwords
 from novai_web.config import Settings
 from novai_web.embedded.servers import Addresses, running
 from novai_web.engines.store import open_store
+from novai_web.prices import Price
 from novai_web.web import limits
 from tests.bells import connect_anew
 
 ROOT = Path(__file__).parents[1]
+KEYS = ("FAL_KEY", "GEMINI_API_KEY", "WAVESPEED_API_KEY", "PICSI_KEY")
+KEPT = ("alembic_version", "prices")
+SEEDED: list[Any] = []  # the prices that the migrations write; every test finds them
 
 for name in [name for name in os.environ if name.startswith(("NOVAI_", "SUPABASE_"))]:
     del os.environ[name]  # what the person at this machine has set is not what the tests are about
-for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DAILY_COST_LIMIT_CENTS"):
+for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DAILY_COST_LIMIT_CENTS", *KEYS):
     os.environ.pop(name, None)
 
 
@@ -64,6 +68,8 @@ def database(settings: Settings) -> Iterator[Engine]:
         upgrade()
         db.db.engine.dispose()
     engine = create_engine(settings.database_url)
+    with engine.connect() as connection:
+        SEEDED.extend(connection.execute(select(Price.__table__)).mappings().all())
     yield engine
     engine.dispose()
 
@@ -128,9 +134,10 @@ def _forget_everything(settings: Settings, database: Engine) -> None:
     """Ids go on counting, so that a test which mixes up two kinds of them does not pass by luck."""
     with database.begin() as connection:
         tables = connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
-        filled = [table for table in tables if table != "alembic_version" and _has_rows(connection, table)]
+        filled = [table for table in tables if table not in KEPT and _has_rows(connection, table)]
         if filled:
-            connection.execute(text(f"TRUNCATE {', '.join(filled)} CASCADE"))
+            connection.execute(text(f"TRUNCATE {', '.join(filled)}, prices CASCADE"))
+            connection.execute(insert(Price.__table__), SEEDED)
     redis.Redis.from_url(settings.redis_url).flushdb()
     for folder in (settings.files_folder, settings.scratch_folder, settings.uploads_folder, settings.arriving_folder):
         _empty(folder)

@@ -367,9 +367,9 @@ def test_a_process_of_another_installation_is_never_a_victim(tmp_path):
 def test_the_page_has_room_for_every_table(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(pages.PAGE.read_text())
-    for section in ("chaos", "ablations", "load"):
+    for section in ("chaos", "tools", "ablations", "load"):
         pages.write(section, f"New {section}.", page)
-    assert [f"New {section}." in page.read_text() for section in ("chaos", "ablations", "load")] == [True] * 3
+    assert [f"New {section}." in page.read_text() for section in ("chaos", "tools", "load")] == [True] * 3
     page.write_text("Nothing.")
     with pytest.raises(SystemExit, match="lost its marks"):
         pages.write("chaos", "New.", page)
@@ -394,10 +394,19 @@ def test_what_a_run_found_is_told_as_a_table():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_short_run_of_chaos_breaks_nothing(tmp_path):
-    given = Namespace(jobs=40, seconds=20.0, folder=tmp_path)
+    given = Namespace(jobs=40, seconds=20.0, folder=tmp_path, tools=False)
     found = chaos.chaos(given, seed=11)
     assert found.findings and found.is_clean, (found.findings, found.problems)
     assert found.done.total() > 10 and found.taken and found.recovery_seconds and found.polls and found.audits
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_short_run_of_chaos_with_the_paid_tools_breaks_nothing(tmp_path):
+    given = Namespace(jobs=24, seconds=20.0, folder=tmp_path, tools=True)
+    found = chaos.chaos(given, seed=12)
+    assert found.findings and found.is_clean, (found.findings, found.problems)
+    assert found.vendor_runs and "false doorbells believed" in found.findings
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def _words(service: str) -> list[str]:
 
 
 def test_compose_runs_every_process_that_make_run_does():
-    assert {"migrate", "web", "worker-cpu", "worker-io", "dispatcher", "postgres", "redis"} == set(SERVICES)
+    assert {"migrate", "web", "worker-cpu", "worker-io", "dispatcher", "sandbox", "postgres", "redis"} == set(SERVICES)
 
 
 @pytest.mark.parametrize("service", ["worker-cpu", "worker-io"])

@@ -60,6 +60,11 @@ def test_it_finds_nothing_where_everything_works(around):
             "storage",
             "→ Check SUPABASE_URL and its key",
         ),
+        (
+            {"NOVAI_CREDENTIALS_CHAIN": "/nowhere.pem", "NOVAI_CREDENTIALS_KEY": "/nowhere.key"},
+            "credentials",
+            "/nowhere.pem cannot be read: No such file or directory. → Check NOVAI_CREDENTIALS_CHAIN",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_remedy(around, changes, name, words):

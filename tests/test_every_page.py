@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from novai_web import jobs
+from novai_web import consents, jobs
 from novai_web.accounts import Account
 from novai_web.config import Settings
 from novai_web.db import now, session, transaction
@@ -25,6 +25,7 @@ PUBLIC = {
     "accounts.setup", "accounts.make_administrator", "accounts.sign_in", "accounts.start_session",
     "accounts.sign_up", "accounts.make_account", "accounts.sign_out",
     "api_auth.post_log_in", "api_auth.post_register", "api_auth.post_refresh_token", "api_auth.post_log_out",
+    "webhooks.fal", "webhooks.wave_speed",
 }  # fmt: skip
 CHANGES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -45,6 +46,7 @@ def things(app: Flask, alice: Account, settings: Settings) -> dict[str, Any]:
         hook = hooks.add(library, ["Look at this"], "").hooks[0]
         collection = collections.add(library, "video", "Summer")
         preset = presets.save(library, "variants", "Mine", {"hook_size": 9})
+        consent = consents.give(library, who="Anna", how="Look at this release")
     while jobs.run_slice("io", open_store(settings), settings):
         pass
     return {
@@ -54,9 +56,12 @@ def things(app: Flask, alice: Account, settings: Settings) -> dict[str, Any]:
         "hook_id": hook.id,
         "collection_id": collection.id,
         "preset_id": preset.id,
+        "consent_id": consent.id,
         "account_id": alice.id,
         "part": "original",
         "slug": "variants",
+        "vendor": "fal",
+        "engine": "faces",
     }
 
 
@@ -148,11 +153,7 @@ def test_every_page_answers_its_owner(app, client, alice, things, upload_id, sig
 
 def test_every_endpoint_answers_its_owner(app, client, alice, things, upload_id, bearer):
     for rule, method in rules(app):
-        if (
-            method == "GET"
-            and rule.rule.startswith("/api/")
-            and rule.endpoint not in ("api_library.get_audio", "api_library.get_image")
-        ):
+        if method == "GET" and rule.rule.startswith("/api/") and rule.endpoint not in ANOTHER_KIND:
             answer = client.get(address(rule, things, upload_id), headers=bearer(alice))
             assert answer.status_code in (200, 204), (rule.rule, answer.status_code, answer.text[:500])
 
@@ -172,11 +173,21 @@ def test_a_page_says_how_it_is_kept_from_caches_and_frames(app, client, alice, t
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
 
 
+# What one asset cannot be as well: it is a video that was sent.
+ANOTHER_KIND = {
+    "api_library.get_audio",
+    "api_library.get_image",
+    "api_library.get_model",
+    "api_makings.get_diagram",
+    "api_makings.get_swap",
+}
 NOWHERE = dict.fromkeys(
-    ("asset_id", "job_id", "batch_id", "hook_id", "collection_id", "preset_id", "account_id"), 999_999_999
+    ("asset_id", "job_id", "batch_id", "hook_id", "collection_id", "preset_id", "account_id", "consent_id"), 999_999_999
 ) | {
     "part": "original",
     "slug": "variants",
+    "vendor": "nobody",
+    "engine": "nothing",
 }
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0"}
 TUS_TYPE = "application/offset+octet-stream"

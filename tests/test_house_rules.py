@@ -79,7 +79,8 @@ def test_what_makes_a_tool_stays_small():
 @pytest.mark.parametrize("tool", tools.TOOLS, ids=lambda tool: tool.slug)
 def test_a_tool_is_named_only_in_its_own_module_and_in_its_doors(tool):
     """Its module, its template, the views it needs beyond the generic ones, its command."""
-    own = {f"tools/{tool.slug}", f"pages/{tool.slug}.py", f"cli/{tool.slug}.py", "tools/__init__.py"}
+    name = tool.slug.replace("-", "_")
+    own = {f"tools/{name}", f"pages/{name}.py", f"cli/{name}.py", "tools/__init__.py"}
     quoted = re.compile(rf"""["']{re.escape(tool.slug)}["']""")
     house = [path for path in MODULES if "engines" not in path.parts]  # which know no tools, only words
     found = [named(path) for path in house if quoted.search(path.read_text())]

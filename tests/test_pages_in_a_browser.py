@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import media
 from tests.installation import Installation
+from tests.weights import weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -22,10 +23,19 @@ INSIDE = [
     "/videos?q=nothing+like+this",
     "/audios",
     "/images",
+    "/models",
+    "/models?view=list",
     "/assets/1",
+    "/assets/2",
     "/hooks",
     "/collections",
     "/trash",
+    "/diagrams",
+    "/consents",
+    "/tools/character-diagram?images=1",
+    "/tools/face-swap?videos=1",
+    "/tools/lora-trainer",
+    "/tools/lora-image?models=2",
     "/tools/variants",
     "/tools/variants?videos=1&hooks=1",
     "/jobs",
@@ -35,6 +45,9 @@ INSIDE = [
     "/admin/credits",
     "/admin/credits?q=nobody+at+all",
     "/admin/credits/1",
+    "/admin/vendors",
+    "/admin/vendors/bills",
+    "/admin/prices",
     "/settings",
 ]
 MISSING = ["/assets/999", "/nothing"]
@@ -61,7 +74,7 @@ def browser() -> Iterator[Browser]:
 def signed_in(
     installation: Installation, browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, object]:
-    """The cookies of an administrator who has a video, a hook, a collection and something in the trash."""
+    """The cookies of an administrator who has a video, a model, a hook, a collection and something in the trash."""
     page = browser.new_page()
     page.goto(installation.url)
     page.get_by_label("Name").fill("Ada")
@@ -72,6 +85,11 @@ def signed_in(
     page.goto(f"{installation.url}/videos")
     page.locator("#upload-files").set_input_files(str(clip))
     page.locator(".tile .frame-img").wait_for(timeout=60_000)
+    model = tmp_path_factory.mktemp("models") / "anna.safetensors"
+    model.write_bytes(weights())
+    page.goto(f"{installation.url}/models")
+    page.locator("#upload-files").set_input_files(str(model))
+    page.locator(".tile[id]").wait_for(timeout=60_000)
     page.goto(f"{installation.url}/hooks")
     page.locator("[data-opens=add]").first.click()
     page.locator("dialog textarea").fill("Wait for it…\nشاهد هذا")

@@ -81,7 +81,7 @@ def test_a_paid_run_is_started_once_waited_for_and_charged_when_its_file_is_kept
     (run,) = desk.runs(job)
     assert (run.state, run.cost_credits, run.booked_to_house, desk.paid()) == ("done", 3, False, 1)
     first = jobs.outputs(job_id=job.id)[0].asset
-    assert first.size_bytes == desk.store.size(first.store_key) == 4000
+    assert first.size_bytes == desk.store.size(first.store_key) >= 4000
 
 
 def test_a_job_that_asks_no_vendor_has_no_run(desk):

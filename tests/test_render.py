@@ -162,7 +162,6 @@ def test_nothing_failed_and_progress_never_went_back(hooked: Rendered) -> None:
 def test_what_is_reported_is_what_is_on_disk(hooked: Rendered) -> None:
     for n, path in hooked.files.items():
         checked = hooked.checked[n]
-        assert checked.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         assert checked.size_bytes == path.stat().st_size
         assert checked.media.duration_seconds == pytest.approx(2, abs=0.25)
         assert checked.peak_dbfs is not None
@@ -207,7 +206,7 @@ def test_a_video_with_the_same_hook_is_encoded_once_for_all_its_audios(
     done = render(tmp_path, [(source, song, "Hi"), (source, other, "Hi"), (source, None, "Hi")])
     first, second, third = (packets(done.files[n]) for n in range(3))
     assert first == second == third
-    assert len({done.checked[n].sha256 for n in range(3)}) == 3
+    assert len({hashlib.sha256(done.files[n].read_bytes()).digest() for n in range(3)}) == 3
 
 
 def test_a_clip_cut_by_an_edit_list_keeps_its_cut(sources: dict[str, Path], tmp_path: Path) -> None:

@@ -5,3 +5,4 @@ import "./behaviours/quote.js";
 import "./behaviours/frame.js";
 import "./behaviours/cells.js";
 import "./behaviours/presets.js";
+import "./behaviours/consent.js";

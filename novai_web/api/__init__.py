@@ -6,15 +6,20 @@ from novai_web.api import (
     auth,
     batches,
     collections,
+    consents,
     credits,
     docs,
     hooks,
     jobs,
     library,
+    makings,
+    models,
     openapi,
+    prices,
     tools,
     trash,
     uploads,
+    webhooks,
 )
 from novai_web.api.door import Door
 
@@ -24,11 +29,15 @@ DOORS: tuple[Door, ...] = (
     jobs.door,
     batches.door,
     library.door,
+    models.door,
     uploads.door,
     hooks.door,
     collections.door,
+    consents.door,
+    makings.door,
     trash.door,
     credits.door,
+    prices.door,
 )
 
 
@@ -37,3 +46,4 @@ def register(app: Flask) -> None:
         app.register_blueprint(door.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(docs.blueprint)
+    app.register_blueprint(webhooks.blueprint)

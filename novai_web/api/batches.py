@@ -32,6 +32,7 @@ class BatchOut(Shape):
     progress: float
     credits_held: int
     credits_charged: int
+    is_sandbox: bool = Field(description="The sandbox stood in for a vendor that has no key here.")
     created_at: datetime
     expires_at: datetime | None
     kept_at: datetime | None
@@ -56,6 +57,7 @@ class BatchOut(Shape):
             progress=round(found.progress, 4),
             credits_held=found.held,
             credits_charged=found.charged,
+            is_sandbox=found.is_sandbox,
             created_at=batch.created_at,
             expires_at=found.expires_at,
             kept_at=batch.kept_at,

@@ -47,7 +47,8 @@ class Door:
     """A blueprint whose views are plain functions: the account, then `given` (body), `asked` (query), URL parts.
 
     A view that changes something runs inside one transaction unless it `streams`. It returns a model, or any
-    Flask response. `form` only describes what a view reads for itself: a `file`, and the fields that go with it.
+    Flask response. `described` and `form` only describe what a view reads for itself: a body, or a `file` and the
+    fields that go with it.
     """
 
     def __init__(self, name: str) -> None:
@@ -75,6 +76,7 @@ class Door:
         rule: str,
         *,
         takes: type[BaseModel] | None = None,
+        described: type[BaseModel] | None = None,
         asks: type[BaseModel] | None = None,
         gives: type[BaseModel] | None = None,
         form: type[BaseModel] | None = None,
@@ -95,7 +97,7 @@ class Door:
                     method=method,
                     rule=rule,
                     view=view,
-                    takes=takes,
+                    takes=described or takes,
                     asks=asks,
                     gives=gives,
                     form=form,

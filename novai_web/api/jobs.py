@@ -28,6 +28,7 @@ class JobOut(Shape):
     outputs_delivered: int
     credits_held: int
     credits_charged: int
+    is_sandbox: bool = Field(description="The sandbox stood in for a vendor that has no key here.")
     error: str | None
     error_code: str | None
     retry_of_id: int | None
@@ -50,6 +51,7 @@ class JobOut(Shape):
             outputs_delivered=job.delivered,
             credits_held=job.held,
             credits_charged=job.charged,
+            is_sandbox=job.is_sandbox,
             error=job.error,
             error_code=job.error_code,
             retry_of_id=job.retry_of_id,

@@ -1,4 +1,4 @@
-"""Videos, audios and images over JSON."""
+"""Videos, audios, images and models over JSON."""
 
 from datetime import date, datetime
 from typing import Any
@@ -21,12 +21,12 @@ from novai_web.web import limits, receiving, who
 
 door = Door("library")
 
-PLURALS: dict[Kind, str] = {"video": "videos", "audio": "audios", "image": "images"}
+PLURALS: dict[Kind, str] = {"video": "videos", "audio": "audios", "image": "images", "model": "models"}
 _BIGGEST = 2**63 - 1
 
 
 class AssetOut(Shape):
-    """One video, audio or image."""
+    """One video, audio, image or model."""
 
     id: int
     kind: str
@@ -44,6 +44,7 @@ class AssetOut(Shape):
     thumbnail_url: str | None
     previews: dict[str, str]
     tags: list[str]
+    caption: str | None = Field(description="What a picture shows, for training models with it.")
     collection_id: int | None
     media: dict[str, Any]
     made_by_tool: str | None
@@ -69,8 +70,21 @@ class SourceOut(Shape):
     hook_id: int | None
 
 
+class CredentialsOut(Shape):
+    """What the file says of itself in its Content Credentials (C2PA)."""
+
+    state: str = Field(description="signed; beside: in a file of their own; failed: delivered without, see `why`.")
+    origin: str = Field(description="made by an AI, composite (with an AI), edited only, or computed without an AI.")
+    agent: str | None = Field(None, description="The vendor and the model that made it, if one did.")
+    signer: str | None = None
+    kept: int = Field(0, description="How many inputs had credentials of their own, which it carries on.")
+    why: str | None = None
+    size_bytes: int | None = Field(None, description="Of the file beside it; its URL is in `previews`.")
+
+
 class AssetDetailOut(AssetOut):
     recipe: dict[str, Any]
+    credentials: CredentialsOut | None = Field(description="Of outputs of tools; null for what was uploaded.")
     made_from: list[SourceOut]
     made_into: list[int] = Field(description="The newest assets that were made from this one.")
 
@@ -87,13 +101,20 @@ class AssetDetailOut(AssetOut):
             for source, found in lineage.made_from(library, asset)
         ]
         into = [made.id for made in lineage.made_into(library, asset)]
-        return cls(**AssetOut.of(asset).model_dump(), recipe=asset.recipe, made_from=sources, made_into=into)
+        said = asset.media.get("credentials")
+        return cls(
+            **AssetOut.of(asset).model_dump(),
+            recipe=asset.recipe,
+            credentials=CredentialsOut(**said) if said else None,
+            made_from=sources,
+            made_into=into,
+        )
 
 
 class AssetsAsked(Shape):
     q: str = Field("", max_length=200, description="Words that must all be in the name.")
     collection_id: int | None = Field(None, ge=1, le=_BIGGEST)
-    type: str = Field("", max_length=20, description="source, swapped, variant or generated.")
+    type: str = Field("", max_length=20, description="source, swapped, variant, generated or diagram.")
     tag: str = Field("", max_length=200)
     tool: str = Field("", max_length=100, description="Made by this tool.")
     since: date | None = Field(None, description="Added on this day (UTC) or later.")
@@ -123,6 +144,10 @@ class AssetChange(Shape):
     name: str | None = Field(None, max_length=1000)
     tags: list[str] | None = Field(None, max_length=100)
     collection_id: int | None = Field(None, ge=1, le=_BIGGEST, description="null: in none.")
+    caption: str | None = Field(None, max_length=4000, description="Of an image: what it shows. Empty: nothing.")
+    trigger: str | None = Field(
+        None, max_length=200, description="Of a model from elsewhere: the word that calls it up."
+    )
 
 
 def _url(asset: Asset, part: str) -> str:
@@ -145,7 +170,8 @@ def _collection_id(given: str | None) -> int | None:
     return int(given)
 
 
-def _receive(account: Account, kind: Kind) -> Response:
+def receive(account: Account, kind: Kind) -> Response:
+    """A file that came with a form, as an asset of this kind."""
     library, settings, store = Library(account.id), who.settings(), who.store()
     with transaction():
         uploads.admit(library, receiving.announced_bytes(), settings, store)
@@ -188,7 +214,7 @@ def _declare_changing(kind: Kind, plural: str) -> None:
     @receiving.takes_files
     def received(account: Account) -> Response:
         """Send one file as multipart/form-data: `file`, and if you like `name`, `collection_id`, `sha256`."""
-        return _receive(account, kind)
+        return receive(account, kind)
 
     def changed(account: Account, asset_id: int, given: AssetChange) -> AssetOut:
         """Rename it, tag it, or move it to a collection."""
@@ -198,6 +224,10 @@ def _declare_changing(kind: Kind, plural: str) -> None:
             editing.rename(asset, given.name)
         if given.tags is not None:
             editing.retag(asset, given.tags)
+        if given.caption is not None:
+            editing.recaption(asset, given.caption)
+        if given.trigger is not None:
+            editing.set_trigger(asset, given.trigger)
         if "collection_id" in given.model_fields_set:
             editing.file_in(library, asset, given.collection_id)
         session.flush()

@@ -3,8 +3,9 @@
 from typing import Any
 
 from flask import url_for
+from pydantic import Field
 
-from novai_web import jobs, tools
+from novai_web import choices, jobs, tools
 from novai_web.accounts import Account
 from novai_web.api import batches, shapes
 from novai_web.api.door import Door, Shape, idempotency_key
@@ -22,10 +23,13 @@ class ToolOut(Shape):
     price: str
     makes: list[str]
     steps: list[str]
+    works: str = Field(description="here, or at a vendor; in the sandbox; or missing, when its vendor has no key.")
+    vendor: str | None = Field(description="Who is paid for it, or played by the sandbox.")
     input: dict[str, Any]
 
     @classmethod
     def of(cls, tool: Tool) -> "ToolOut":
+        place = choices.place(tool.engine, who.settings()) if tool.engine else None
         return cls(
             slug=tool.slug,
             title=tool.title,
@@ -33,6 +37,8 @@ class ToolOut(Shape):
             price=(tool.price.__doc__ or "").strip(),
             makes=list(tool.makes),
             steps=[step.label for step in tool.steps],
+            works=place.state if place else "here",
+            vendor=place.name if place else None,
             input=tool.input.model_json_schema(),
         )
 

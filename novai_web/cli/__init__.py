@@ -3,6 +3,7 @@
 from flask import Flask
 
 from novai_web.cli.backup import backup
+from novai_web.cli.credentials import credentials
 from novai_web.cli.dispatch import dispatch
 from novai_web.cli.doctor import doctor
 from novai_web.cli.fsck import fsck
@@ -11,5 +12,5 @@ from novai_web.cli.variants import variants
 
 
 def register(app: Flask) -> None:
-    for command in (backup, dispatch, doctor, fsck, restore, variants):
+    for command in (backup, credentials, dispatch, doctor, fsck, restore, variants):
         app.cli.add_command(command)

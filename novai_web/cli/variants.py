@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from novai_web.config import Settings
-from novai_web.engines import ffmpeg
+from novai_web.engines import credentials, ffmpeg
+from novai_web.engines.credentials import Input, Statement
 from novai_web.engines.ffmpeg import Limits, Plan, RenderSettings, Variant
 from novai_web.errors import InvalidInput, NovaiError
 from novai_web.tools.sentences import sentences
@@ -72,12 +73,13 @@ def variants(
     """Make variants of a folder of clips: every file is checked before it counts."""
     try:
         batch = _batch(_files(videos, VIDEOS), _files(audios, SOUNDS), _lines(hooks), mode, limit, seed, template)
-        limits = ffmpeg.Limits.of(Settings.read())
+        settings = Settings.read()
+        limits = ffmpeg.Limits.of(settings)
         plan = ffmpeg.plan(batch, _settings(look), limits)
         if explain:
             click.echo(ffmpeg.explain(plan))
             return
-        failed = _render(plan, batch, out, limits)
+        failed = _render(plan, batch, out, limits, settings)
     except InvalidInput as error:
         raise click.UsageError("; ".join(f"{field}: {said}" for field, said in error.fields.items())) from None
     except NovaiError as error:
@@ -86,10 +88,10 @@ def variants(
         raise SystemExit(1)
 
 
-def _render(plan: Plan, batch: Sequence[Variant], out: Path, limits: Limits) -> int:
+def _render(plan: Plan, batch: Sequence[Variant], out: Path, limits: Limits, settings: Settings) -> int:
     """Make them into `out`. Returns how many could not be made; each says why."""
     out.mkdir(parents=True, exist_ok=True)
-    called = {variant.n: variant.name for variant in batch}
+    made = {variant.n: variant for variant in batch}
     failures: list[tuple[str, str]] = []
     with (
         TemporaryDirectory(dir=out, prefix=".making-") as scratch,
@@ -100,16 +102,26 @@ def _render(plan: Plan, batch: Sequence[Variant], out: Path, limits: Limits) -> 
             bar.update(int(done * 1000) - bar.pos)
 
         def keep(n: int, path: Path, checked: ffmpeg.Checked) -> None:
-            shutil.move(path, out / called[n])
+            signed = credentials.sign(path, _said(made[n]), settings, checked.pieces)
+            shutil.move(signed, out / made[n].name)
 
         def fail(n: int, reason: str) -> None:
-            failures.append((called[n], reason))
+            failures.append((made[n].name, reason))
 
         ffmpeg.render(plan, Path(scratch), limits, progress, keep, fail)
     for name, reason in failures:
         click.echo(f"failed: {name}: {reason}", err=True)
     click.echo(f"{len(batch) - len(failures)} of {len(batch)} variants in {out}")
     return len(failures)
+
+
+def _said(variant: Variant) -> Statement:
+    """What its file says of itself: which files it is an edit of."""
+    inputs = [Input("video", variant.video.name, "parentOf")]
+    if variant.audio:
+        inputs.append(Input("audio", variant.audio.name, "componentOf"))
+    texts = [variant.hook] if variant.hook else []
+    return Statement(variant.name, "video/mp4", "edited", "Variant Generator", inputs=inputs, texts=texts)
 
 
 def _batch(

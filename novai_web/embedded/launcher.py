@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from novai_web.config import Settings
-from novai_web.embedded import folder, servers, warden
+from novai_web.embedded import folder, sandbox, servers, warden
 from novai_web.embedded.service import CannotStart, Service
 from novai_web.embedded.supervisor import Supervisor, say
 
@@ -52,6 +52,7 @@ def _serve(
     if not os.getuid():
         say("novai", "running as root, for which there is no need: a user of its own is safer")
     below, addresses = servers.embedded(data, sockets, wanted)
+    below += _sandbox(settings, data)
     os.environ.update(addresses.environment, NOVAI_DATA=str(data), PYTHONUNBUFFERED="1")
     web, workers, dispatcher = _web(listener), _workers(settings), _dispatcher()
     try:
@@ -69,6 +70,15 @@ def _serve(
         supervisor.stop([dispatcher])
         for service in reversed(below):
             supervisor.stop([service])
+
+
+def _sandbox(settings: Settings, data: Path) -> list[Service]:
+    """The one that stands in for vendors without a key, unless there is none such, or another one was named."""
+    if settings.sandbox_url or not settings.lacks_a_key:
+        return []
+    service = sandbox.service(data / "sandbox", settings.sandbox_seconds)
+    os.environ["NOVAI_SANDBOX_URL"] = sandbox.url(data / "sandbox")
+    return [service]
 
 
 def _listen_for_wishes(hurry: threading.Event) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from novai_web.config import Settings
-from novai_web.embedded import postgres, redis
+from novai_web.embedded import postgres, redis, sandbox
 from novai_web.embedded.service import Service
 
 START_SECONDS = 60  # a database that was killed under load first reads its log again
@@ -55,6 +55,8 @@ def found(settings: Settings) -> Settings:
     """
     pointer = settings.data / "sockets"
     changes = {}
+    if pointer.is_symlink() and settings.lacks_a_key and not settings.sandbox_url:
+        changes["sandbox_url"] = sandbox.url(settings.data / "sandbox")
     if pointer.is_symlink() and not settings.database_url:
         changes["database_url"] = postgres.url(pointer.readlink() / "postgres")
     if pointer.is_symlink() and not settings.redis_url:

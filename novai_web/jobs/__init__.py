@@ -6,6 +6,7 @@ from novai_web.jobs.finding import Delivered, active_count, find, find_batch, fi
 from novai_web.jobs.models import OPEN, OVER, Batch, Job, Output, State
 from novai_web.jobs.running import run_slice
 from novai_web.jobs.submitting import Quote, Submitted, quote, submit, submit_internal
+from novai_web.jobs.waking import wake
 
 __all__ = [
     "OPEN",
@@ -32,4 +33,5 @@ __all__ = [
     "run_slice",
     "submit",
     "submit_internal",
+    "wake",
 ]

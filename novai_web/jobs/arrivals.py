@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from novai_web.config import Settings
-from novai_web.db import transaction
+from novai_web.db import session, transaction
 from novai_web.engines.store import Store
 from novai_web.engines.store.parts import Finished
 from novai_web.errors import InvalidInput, UnusableMedia
 from novai_web.jobs.submitting import submit_internal
-from novai_web.library import files, uploads
+from novai_web.library import files, safetensors, uploads
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset, Upload
 from novai_web.library.sniffing import Sniffed
@@ -50,6 +50,34 @@ def receive(upload: Upload, finished: Finished, store: Store, settings: Settings
     received = Received(linked, True) if linked else _store(upload, finished, found, reserved_id or 0, store)
     uploads.partial(upload, settings).discard()
     return received
+
+
+def add_high(library: Library, asset_id: int, finished: Finished, store: Store, settings: Settings) -> Asset:
+    """Give a model that came from elsewhere its second file: models of Wan 2.2 are pairs, and come as two uploads.
+
+    Raises NotFound, InvalidInput, TooLarge, DiskFull, and UnusableMedia for what are no weights. Opens its own
+    transactions: a file that is stored when the second of them is not written is found and cleared by `fsck`.
+    """
+    with transaction():
+        _check_takes_high(library.find(asset_id))
+        uploads.admit(library, finished.size_bytes, settings, store)
+    weights = safetensors.read(finished.path)
+    key = files.key(asset_id, "high", "safetensors")
+    store.put(key, finished.path, files.mime_of(key))
+    with transaction():
+        asset = library.find(asset_id)
+        session.refresh(asset, with_for_update=True)
+        _check_takes_high(asset)
+        asset.previews = asset.previews | {"high": key}
+        asset.media = asset.media | {"high": weights.to_json()}
+    return asset
+
+
+def _check_takes_high(asset: Asset) -> None:
+    if asset.kind != "model" or asset.type != "source" or not asset.is_ready:
+        raise InvalidInput({"file": "Only a model that came from elsewhere, and is ready, takes a second file."})
+    if asset.has("high"):
+        raise InvalidInput({"file": "This model has its high-noise weights already. Upload the pair as a new model."})
 
 
 def _store(upload: Upload, finished: Finished, found: Sniffed, asset_id: int, store: Store) -> Received:

@@ -37,6 +37,7 @@ class Summary:
     charged: int
     started_at: datetime | None
     expires_at: datetime | None
+    is_sandbox: bool  # it stood in for a vendor in at least one of the jobs
 
     @property
     def total(self) -> int:
@@ -135,6 +136,7 @@ def summaries(batches: Sequence[Batch]) -> list[Summary]:
                 charged=job.charged or 0,
                 started_at=job.started_at,
                 expires_at=out.expires_at if out else None,
+                is_sandbox=job.is_sandbox,
             )
         )
     return found
@@ -175,6 +177,7 @@ def _counted_jobs(ids: Sequence[int]) -> Select[Any]:
             func.sum(case((is_open, Job.price), else_=0)).label("held"),
             func.sum(Job.charged).label("charged"),
             func.min(Job.started_at).label("started_at"),
+            func.bool_or(Job.is_sandbox).label("is_sandbox"),
         )
         .where(Job.batch_id.in_(ids))
         .group_by(Job.batch_id)

@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,16 @@ from novai_web.config import Settings
 from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store
 from novai_web.errors import Interrupted, StaleLease, ToolFailed
-from novai_web.jobs import paid
+from novai_web.jobs import handing, paid
 from novai_web.jobs.leases import Lease
 from novai_web.jobs.models import Job, Output
-from novai_web.jobs.waiting import Waiting, spread
+from novai_web.jobs.runs import Asked
+from novai_web.jobs.signing import Signed, Signing
+from novai_web.jobs.waiting import Waiting
+from novai_web.library import files
 from novai_web.library.models import Asset, Hook, Source
 from novai_web.tools.tool import Made, Promise
-from novai_web.vendors import Away, Done, File, Vendor
+from novai_web.vendors import Done, File, Uploading, Vendor
 
 # A card is drawn at most this often; writing progress more often would tell nobody anything.
 SECONDS_BETWEEN_WORDS = 0.7
@@ -36,9 +38,11 @@ class Bench:
         self.job, self.lease, self.store, self.settings = job, lease, store, settings
         self._renewed_at = time.monotonic() if taken_at is None else taken_at
         self.notes: dict[str, Any] = dict(job.notes)
+        self._saved: dict[str, Any] = dict(job.notes)
         self.folder = settings.scratch_folder / f"job-{lease.job_id}-{lease.token}"
         self.promises: Sequence[Promise] = _pending(job)
         self._step = job.step
+        self._signing = Signing(job, self.fetch, settings)
         self._spoke_at = 0.0
         self._stop: Interrupted | None = None
 
@@ -99,26 +103,32 @@ class Bench:
         share = min(behind / sum(step.weight for step in self.job.tool.steps), 0.999)
         with transaction():
             self.lease.write(step=self._step, notes=self.notes, progress=func.greatest(Job.progress, share), **UNSPOILT)
+        self._saved = dict(self.notes)
 
-    def fetch(self, asset: Asset) -> Path:
-        """The asset's file on this machine, fetched once a lease. Read it only: it may be the stored file itself."""
-        assert asset.store_key is not None, "only ready assets are read"
-        path = self.folder / f"asset-{asset.id}{Path(asset.store_key).suffix}"
+    def fetch(self, asset: Asset, part: str = "original") -> Path:
+        """A file of the asset on this machine, fetched once a lease. Read it only: it may be the stored file itself."""
+        key = files.key_of(asset, part)
+        assert key is not None, "only ready assets are read, and only parts that they have"
+        path = self.folder / f"asset-{asset.id}{'' if part == 'original' else f'-{part}'}{Path(key).suffix}"
         if not path.exists():
-            self.store.fetch(asset.store_key, path)
+            self.store.fetch(key, path)
         return path
 
     def keep(self, path: Path, made: Made, *, n: int = 0) -> Asset:
-        """Deliver output `n`: durably stored first, then a row. A repeated step never delivers it twice."""
+        """Deliver output `n`: signed and durably stored first, then a row. A repeated step never delivers it twice.
+
+        The file at `path` may be signed where it is: it belongs to the one who keeps it.
+        """
         if (delivered := self._delivered(n)) is not None:
             return delivered
         failpoints.hit("store.after_file")
-        keys = self._put(path, made, n)
+        signed = self._signing.sign(path, made)
+        keys = self._put(signed, made, n)
         failpoints.hit("store.after_blob")
         try:
             with transaction():
                 self.lease.write(delivered=Job.delivered + 1, **UNSPOILT)
-                asset = self._asset(path, made, keys)
+                asset = self._asset(signed, made, keys)
                 self._write_output(n, asset_id=asset.id, state="done", error=None)
                 _write_lineage(asset, made)
                 failpoints.hit("store.before_commit")
@@ -127,6 +137,8 @@ class Bench:
             raise
         failpoints.hit("store.after_commit")
         self._settled(n)
+        if signed.path != path:
+            signed.path.unlink()
         return asset
 
     def _delivered(self, n: int) -> Asset | None:
@@ -145,16 +157,19 @@ class Bench:
     def _settled(self, n: int) -> None:
         self.promises = [promise for promise in self.promises if promise.n != n]
 
-    def _put(self, path: Path, made: Made, n: int) -> Mapping[str, str]:
+    def _put(self, signed: Signed, made: Made, n: int) -> Mapping[str, str]:
         base = f"jobs/{self.job.id}/{n}-{self.lease.token}"
-        keys = {"original": f"{base}{path.suffix}"}
-        self.store.put(keys["original"], path, made.mime)
+        keys = {"original": f"{base}{signed.path.suffix}"}
+        self.store.put(keys["original"], signed.path, made.mime)
         for part, preview in made.previews.items():
             keys[part] = f"{base}-{part}{preview.suffix}"
             self.store.put(keys[part], preview, PREVIEW_TYPES[preview.suffix])
+        if signed.beside:
+            keys["credentials"] = f"{base}{signed.beside.suffix}"
+            self.store.put(keys["credentials"], signed.beside, PREVIEW_TYPES[signed.beside.suffix])
         return keys
 
-    def _asset(self, path: Path, made: Made, keys: Mapping[str, str]) -> Asset:
+    def _asset(self, signed: Signed, made: Made, keys: Mapping[str, str]) -> Asset:
         lives = func.make_interval(0, 0, 0, 0, self.settings.batch_hours)
         asset = Asset(
             account_id=self.job.account_id,
@@ -165,16 +180,16 @@ class Bench:
             store_key=keys["original"],
             previews={part: key for part, key in keys.items() if part != "original"},
             mime=made.mime,
-            sha256=made.sha256,
-            size_bytes=path.stat().st_size,
-            media=made.media,
+            sha256=signed.sha256,
+            size_bytes=signed.path.stat().st_size,
+            media=made.media | {"credentials": signed.said},
             duration_seconds=made.media.get("duration_seconds"),
             width=made.media.get("width"),
             height=made.media.get("height"),
             made_by_job_id=self.job.id,
             made_by_tool=self.job.tool_slug,
             recipe=made.recipe,
-            expires_at=now() + lives if self.job.batch_id else None,
+            expires_at=now() + lives if self.job.batch_id and not self.job.tool.is_kept else None,
         )
         session.add(asset)
         session.flush()
@@ -191,21 +206,46 @@ class Bench:
         """End this slice; the step is called again later."""
         raise Waiting(seconds)
 
-    def paid(self, vendor: Vendor, request: Mapping[str, Any], *, cost_credits: int) -> Done:
-        """The result of a request that costs money. The only way to spend at a vendor: see `paid.py`."""
-        return paid.paid(self, vendor, request, cost_credits)
+    def upload(
+        self, vendor: Uploading, path: Path, *, mime: str, name: str, heard: Callable[[], None] | None = None
+    ) -> str:
+        """The address of a file at a vendor, which is the same in every slice: see `handing.py`."""
+        return handing.upload(self, vendor, path, mime=mime, name=name, heard=heard)
+
+    @property
+    def uploads(self) -> dict[str, str]:
+        """What lies where at vendors, by what it is."""
+        return dict(self.notes.get("uploads", {}))
+
+    def remember_upload(self, key: str, address: str) -> None:
+        """At once, and not with the checkpoint: what is paid for names this address."""
+        self.notes["uploads"] = {**self.uploads, key: address}
+        self._saved = {**self._saved, "uploads": self.notes["uploads"]}
+        self.write(lambda: self.lease.write(notes=self._saved))
+
+    def paid(
+        self, vendor: Vendor, request: Mapping[str, Any], *, cost_credits: int, cost_microusd: int | None = None
+    ) -> Done:
+        """The result of a request that costs money. The only way to spend at a vendor: see `paid.py`.
+
+        What it is expected to cost: `cost_credits`, and `cost_microusd` in millionths of a US dollar.
+        """
+        return paid.paid(self, Asked(vendor, request, cost_credits, cost_microusd))
 
     def bring(self, vendor: Vendor, file: File) -> Path:
         """A file that a vendor made, in this job's folder. A vendor that is away is waited for."""
-        path = self.folder / f"vendor-{sha256(file.url.encode()).hexdigest()[:16]}"
-        try:
-            vendor.fetch(file, path, lambda: self.progress(0))
-        except Away as problem:
-            raise Waiting(spread(paid.AWAY_SECONDS)) from problem
-        return path
+        return handing.bring(self, vendor, file)
 
 
-PREVIEW_TYPES = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4"}
+PREVIEW_TYPES = {
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".mp4": "video/mp4",
+    ".safetensors": "application/octet-stream",
+    ".json": "application/json",
+    ".c2pa": "application/c2pa",
+}
 
 
 def _pending(job: Job) -> list[Promise]:

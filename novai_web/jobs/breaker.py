@@ -1,6 +1,7 @@
 """The circuit breaker: what all workers together remember of a vendor that fails, so that it is left in peace."""
 
 import random
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
@@ -65,3 +66,23 @@ def failed(vendor: str) -> None:
 def succeeded(vendor: str) -> None:
     with transaction():
         session.execute(SUCCEED, {"name": vendor})
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """How a vendor stands with us: failures in a row; the seconds for which nobody asks it; whether somebody tries."""
+
+    failures: int = 0
+    open_seconds: float = 0.0
+    is_probed: bool = False
+
+
+def standing() -> dict[str, Circuit]:
+    """Every vendor that failed since it last worked, by name."""
+    rows = session.execute(
+        text("""
+            SELECT name, failures, greatest(0, extract(epoch FROM open_until - now())) AS left_seconds,
+                   open_until IS NOT NULL AND probing_at IS NOT NULL AS is_probed
+            FROM vendors WHERE failures > 0 OR open_until IS NOT NULL""")
+    )
+    return {row.name: Circuit(row.failures, float(row.left_seconds or 0), row.is_probed) for row in rows}

@@ -1,5 +1,6 @@
 """Deleting for good, in small transactions: what is half done after a crash is done again by the next run."""
 
+import shutil
 import time
 from datetime import timedelta
 
@@ -85,7 +86,11 @@ def _delete_strays(settings: Settings) -> None:
         if not is_known:
             stray.discard()
     for path in settings.arriving_folder.glob("*"):  # of web processes that died while a form came in
-        if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+        if time.time() - path.stat().st_mtime <= ABANDONED_SECONDS:
+            continue
+        if path.is_dir():  # a ZIP that was being unpacked
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

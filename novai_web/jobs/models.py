@@ -120,6 +120,8 @@ class Job(Base):
     deadline_seconds: Mapped[int]
     deadline_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    # The sandbox stood in for a vendor.
+    is_sandbox: Mapped[bool] = mapped_column(default=False, server_default=false())
     # Set when the database was restored: a vendor may know more of this job than we do.
     doubtful_since: Mapped[datetime | None]
 

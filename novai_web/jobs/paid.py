@@ -4,27 +4,31 @@ The intent is committed first. Then there is one POST, while the lease is young.
 the marker it carried: a run that may exist is looked for, and not started again before that is settled.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from novai_web import failpoints
-from novai_web.db import transaction
-from novai_web.jobs import breaker, runs
+from sqlalchemy import update
+
+from novai_web import failpoints, prices
+from novai_web.db import session, transaction
+from novai_web.jobs import breaker, contents, runs
 from novai_web.jobs.backoff import SECONDS_MAX, backoff
-from novai_web.jobs.runs import Run, Standing
+from novai_web.jobs.complaints import complain
+from novai_web.jobs.models import Job
+from novai_web.jobs.runs import Asked, Run, Standing
 from novai_web.jobs.waiting import Waiting, insist, spread
 from novai_web.vendors import (
+    AccountTrouble,
     Away,
     Done,
     Doubtful,
     Failed,
     File,
+    Finished,
     NotStarted,
     Refused,
     Running,
     Unknown,
-    Vendor,
     VendorFailed,
 )
 
@@ -35,23 +39,24 @@ POLL_SECONDS = 3.0
 POLL_SECONDS_MAX = 15.0
 AWAY_SECONDS = 10.0
 POST_SECONDS_MAX = 30.0
+FREE_TRIES_MAX = 3  # of what fails at the vendor's side and is not billed
 UNSENT = ("submitting",)  # unless housekeeping has just found it in the vendor's list, whatever the vendor says
 # Of the lease: what may have passed of it before a POST, and what the POST may take. Together they end within it.
 LEASE_SHARE_BEFORE, LEASE_SHARE_OF_A_POST = 0.5, 0.4
 
 
-def paid(bench: "Bench", vendor: Vendor, request: Mapping[str, Any], cost_credits: int) -> Done:
+def paid(bench: "Bench", asked: Asked) -> Done:
     """The result of this request, which is paid for once. Ends the slice (Waiting) as long as there is none.
 
-    A step calls it again from its beginning each time. Raises Refused or VendorFailed when there will be no result;
-    then nobody is charged.
+    A step calls it again from its beginning each time. Raises Refused or VendorFailed when there will be no result,
+    KeyRejected or OutOfMoney when nothing was started; then nobody is charged.
     """
-    spending = _Spending(bench, vendor, request, cost_credits)
+    spending = _Spending(bench, asked)
     with transaction():
-        standing = runs.standing(bench.job.id, spending.fingerprint)
-    if standing and standing.run.state in ("done", "failed"):
+        standing = runs.standing(bench.job.id, asked.fingerprint)
+    if standing and standing.run.state in ("done", "failed") and not _is_tried_again(standing.run):
         return _over(standing.run)
-    if wait := breaker.seconds_to_wait(vendor.name):
+    if wait := breaker.seconds_to_wait(asked.vendor.name):
         bench.progress(0)
         raise Waiting(wait)
     if standing and standing.run.state == "running":
@@ -67,19 +72,24 @@ def check_lease_is_young(bench: "Bench") -> None:
         raise Waiting(1)
 
 
+def _is_tried_again(run: Run) -> bool:
+    """It failed at the vendor's side, costs nobody anything, and was not the last try."""
+    return run.state == "failed" and bool(run.result and run.result.get("again"))
+
+
 def _over(run: Run) -> Done:
     """What became of it, as it was written down: a step that is repeated hears the same again."""
     if run.state == "done" and run.result:
-        return Done([File(**file) for file in run.result["files"]], run.cost_credits)
-    raise (Refused if run.result else VendorFailed)(run.note or "")
+        files = [File(**file) for file in run.result["files"]]
+        return Done(files, run.cost_credits, run.external_id or "", run.cost_microusd)
+    raise (Refused if run.result and run.result.get("refused") else VendorFailed)(run.note or "")
 
 
 class _Spending:
     """One slice's part in one request."""
 
-    def __init__(self, bench: "Bench", vendor: Vendor, request: Mapping[str, Any], cost_credits: int) -> None:
-        self.bench, self.vendor, self.request, self.cost_credits = bench, vendor, request, cost_credits
-        self.fingerprint = runs.fingerprint(vendor.name, request)
+    def __init__(self, bench: "Bench", asked: Asked) -> None:
+        self.bench, self.asked, self.vendor = bench, asked, asked.vendor
         self.lease_seconds = bench.settings.lease_seconds
 
     def start(self, before: Standing | None) -> NoReturn:
@@ -93,15 +103,21 @@ class _Spending:
         except Waiting:
             self._close(run, "not_started", seen_as=UNSENT, note="The worker was too slow to send it.")
             raise
-        external_id = self._post(run, before)
+        answer = self._post(run, before)
         failpoints.hit("submit.after_post")
-        self._save(run, external_id)
+        if isinstance(answer, Finished):
+            self._take(run, contents.keep(self.bench.store, run, answer, self.bench.folder))
+        else:
+            self._save(run, answer)
         failpoints.hit("submit.after_save")
         breaker.succeeded(self.vendor.name)
-        raise Waiting(spread(POLL_SECONDS))
+        raise Waiting(0 if isinstance(answer, Finished) else spread(POLL_SECONDS))
 
     def settle_doubt(self, standing: Standing) -> None:
         """It may have been started, so it is looked for. Returns when it is time to start another instead."""
+        if self.vendor.start_seconds and (kept := contents.kept(self.bench.store, standing.run)):
+            self._take(standing.run, kept)
+            raise Waiting(0)
         try:
             found = self.vendor.find(standing.run.marker)
         except Away as problem:
@@ -110,7 +126,7 @@ class _Spending:
         if found:
             self._save(standing.run, found)
             raise Waiting(1)
-        patience = self.lease_seconds / 2 + self.vendor.listed_within_seconds
+        patience = self.lease_seconds / 2 + max(self.vendor.listed_within_seconds, self.vendor.start_seconds or 0.0)
         if self.vendor.is_dear or standing.abandoned:  # the house pays for one doubt about a request, not for two
             patience = max(patience, self.vendor.longest_run_seconds)
         left = patience - standing.age_seconds
@@ -134,17 +150,40 @@ class _Spending:
             seen = Failed("It no longer knows what it was asked to make.")
         failpoints.hit("poll.after_terminal")
         if isinstance(seen, Failed):
-            # A refusal is not billed; for what a failure may cost, nobody but the house is asked.
-            refused = {"refused": True} if seen.is_refusal else None
-            self._close(run, "failed", note=seen.words, result=refused, booked_to_house=not seen.is_refusal)
-            raise (Refused if seen.is_refusal else VendorFailed)(seen.words)
-        cost = run.cost_credits if seen.cost_credits is None else seen.cost_credits
+            self._failed(standing, seen)
+        cost = self._cost_microusd(run, seen)
+        credits = run.cost_credits if seen.cost_credits is None else seen.cost_credits
+        costs = {"cost_credits": credits, "cost_microusd": cost}
         if not seen.files:
             words = "It finished and gave nothing back."
-            self._close(run, "failed", note=words, cost_credits=cost, booked_to_house=True)
+            self._complain(VendorFailed.code, words)
+            self._close(run, "failed", note=words, booked_to_house=True, **costs)
             raise VendorFailed(words)
-        self._close(run, "done", cost_credits=cost, result={"files": [asdict(file) for file in seen.files]})
-        return seen
+        self._close(run, "done", result={"files": [asdict(file) for file in seen.files]}, **costs)
+        return replace(seen, external_id=run.external_id, cost_credits=credits, cost_microusd=cost)
+
+    def _failed(self, standing: Standing, seen: Failed) -> NoReturn:
+        """A refusal is not billed unless the vendor says so; for what a failure may cost, only the house is asked."""
+        is_billed = not seen.is_refusal if seen.is_billed is None else seen.is_billed
+        again = not seen.is_refusal and not is_billed and standing.failed + 1 < FREE_TRIES_MAX
+        result = {"refused": True} if seen.is_refusal else {"again": True} if again else None
+        failure = Refused if seen.is_refusal else VendorFailed
+        self._complain(failure.code, seen.words)
+        self._close(standing.run, "failed", note=seen.words, result=result, booked_to_house=is_billed)
+        if again:
+            raise Waiting(backoff(standing.failed + 1))
+        raise failure(seen.words)
+
+    def _cost_microusd(self, run: Run, seen: Done) -> int | None:
+        """What the vendor says; or what its price says of the units that it counts; or what was expected."""
+        if seen.cost_microusd is not None:
+            return seen.cost_microusd
+        if seen.units is not None:
+            try:
+                return prices.cost_microusd(run.vendor, run.model, seen.units)
+            except prices.NoPrice:
+                pass  # somebody took it away meanwhile
+        return run.cost_microusd
 
     def _still_running(self, seen: Running, standing: Standing) -> NoReturn:
         self.bench.progress(0)
@@ -154,16 +193,16 @@ class _Spending:
 
     def _adopt_forgotten(self) -> None:
         """This database was restored from a backup: what was asked after that, only the vendor knows."""
-        job, name = self.bench.job, self.vendor.name
+        job, asked = self.bench.job, self.asked
         try:
             seen = self.vendor.recent()
         except Away as problem:
             self._away(problem)
         with transaction():
-            found = runs.forgotten(job, name, self.fingerprint, seen)
+            found = runs.forgotten(job, asked.vendor.name, asked.fingerprint, seen)
         if found:
             adopted = found
-            self.bench.write(lambda: runs.adopt(job, adopted, name, self.fingerprint, self.cost_credits))
+            self.bench.write(lambda: runs.adopt(job, adopted, asked))
             raise Waiting(1)
 
     def _intend(self, before: Standing | None) -> Run:
@@ -171,30 +210,52 @@ class _Spending:
         begun: list[Run] = []
 
         def write() -> None:
-            if before and before.run.state == "submitting" and not _give_up(before.run):
+            if before and before.run.state == "submitting" and not self._give_up(before.run):
                 raise Waiting(1)
-            begun.append(runs.begin(self.bench.job, self.vendor.name, self.fingerprint, self.cost_credits))
+            begun.append(runs.begin(self.bench.job, self.asked))
+            if self.vendor.is_sandbox:
+                mine = update(Job).where(Job.id == self.bench.job.id).values(is_sandbox=True)
+                session.execute(mine.execution_options(synchronize_session=False))
 
         self.bench.write(write)
         return begun[0]
 
-    def _post(self, run: Run, before: Standing | None) -> str:
-        timeout = min(POST_SECONDS_MAX, LEASE_SHARE_OF_A_POST * self.lease_seconds)
+    def _post(self, run: Run, before: Standing | None) -> str | Finished:
+        """What the vendor answers. One whose answer is the result may take its time: the heartbeat keeps the lease."""
+        timeout = self.vendor.start_seconds or min(POST_SECONDS_MAX, LEASE_SHARE_OF_A_POST * self.lease_seconds)
         try:
-            return self.vendor.start(self.request, run.marker, timeout)
+            return self.vendor.start(self.asked.request, run.marker, timeout)
         except NotStarted as busy:
             breaker.failed(self.vendor.name)
+            self._complain("vendor_busy", "It was busy, or could not be reached.")
             self._close(run, "not_started", seen_as=UNSENT, note="The vendor was busy, or could not be reached.")
             floor = min(busy.retry_after or 0.0, SECONDS_MAX)
             seconds = backoff(1 + (before.not_started if before else 0), at_least=floor)
             raise Waiting(min(SECONDS_MAX, seconds)) from busy
         except Doubtful as doubt:
             breaker.failed(self.vendor.name)
+            self._complain("vendor_doubt", f"Nobody can say whether it began: {doubt}")
             raise Waiting(spread(POLL_SECONDS)) from doubt
-        except Refused as refusal:
+        except (Refused, VendorFailed, AccountTrouble) as final:
             breaker.succeeded(self.vendor.name)
-            self._close(run, "failed", seen_as=UNSENT, note=refusal.words, result={"refused": True})
+            self._end_unstarted(run, final)
             raise
+
+    def _end_unstarted(self, run: Run, final: Refused | VendorFailed | AccountTrouble) -> None:
+        """It said no, or was over with its answer and had nothing to give."""
+        if isinstance(final, AccountTrouble):
+            self._complain(final.code, str(final))
+            return self._close(run, "not_started", seen_as=UNSENT, note=str(final))
+        self._complain(final.code, final.words)
+        result = {"refused": True} if isinstance(final, Refused) else None
+        is_billed = isinstance(final, VendorFailed)
+        return self._close(run, "failed", seen_as=UNSENT, note=final.words, result=result, booked_to_house=is_billed)
+
+    def _take(self, run: Run, done: Done) -> None:
+        """The result is in the store; now the database is told, as soon as it can be reached."""
+        result = {"files": [asdict(file) for file in done.files]}
+        cost = done.cost_microusd
+        insist(lambda: runs.take(run, result, done.external_id, cost), self.lease_seconds / 4)
 
     def _save(self, run: Run, external_id: str) -> None:
         """Nothing is worth more now than this id: it is written as soon as the database can be reached."""
@@ -208,12 +269,25 @@ class _Spending:
         self.bench.write(write)
 
     def _away(self, problem: Away) -> NoReturn:
-        breaker.failed(self.vendor.name)
+        """Whoever rejects our key in the middle of a run is there; what runs is waited for until somebody mends it."""
+        is_there = isinstance(problem.__cause__, AccountTrouble)
+        (breaker.succeeded if is_there else breaker.failed)(self.vendor.name)
+        self._complain(*said_by(problem))
         self.bench.progress(0)
         raise Waiting(spread(AWAY_SECONDS)) from problem
 
+    def _give_up(self, run: Run) -> bool:
+        """False: it was found just now. A vendor that lists nothing may bill it, and nobody would ever know."""
+        note = "Nobody could say whether it had been started; another was started instead."
+        booked = not self.vendor.has_list
+        return runs.close(run.id, "abandoned", seen_as=UNSENT, note=note, booked_to_house=booked)
 
-def _give_up(run: Run) -> bool:
-    """False: it was found just now."""
-    note = "Nobody could say whether it had been started; another was started instead."
-    return runs.close(run.id, "abandoned", seen_as=UNSENT, note=note)
+    def _complain(self, code: str, words: str) -> None:
+        complain(self.vendor.name, code, words, self.bench.job.id, self.bench.settings)
+
+
+def said_by(problem: Away) -> tuple[str, str]:
+    """The code and the words for administrators when a vendor is away, or does not let us in."""
+    if isinstance(problem.__cause__, AccountTrouble):
+        return problem.__cause__.code, str(problem.__cause__)
+    return problem.code, f"It did not answer, or not in its own words: {problem.__cause__ or 'no reason'}"

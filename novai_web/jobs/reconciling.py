@@ -79,7 +79,7 @@ def _take_in(vendor: Vendor, seen: Seen) -> None:
             return  # of another installation that pays with the same key
         if job.doubtful_since and job.state not in OVER:
             return  # the job will look for it itself
-        runs.stray(job, vendor.name, seen.marker, seen.external_id)
+        runs.stray(job, vendor, seen)
     log.warning("run_taken_in", job_id=job.id, external_id=seen.external_id)
 
 
@@ -95,14 +95,15 @@ def close_abandoned(vendor: Vendor) -> None:
 
 def _close(vendor: Vendor, run: Run, seconds: float) -> None:
     try:
-        values = _ended(vendor, run.external_id) if run.external_id else _never_seen(seconds)
+        values = _ended(vendor, run.external_id) if run.external_id else _never_seen(vendor, seconds)
     except Away as problem:
         log.warning("run_not_cancelled", run_id=run.id, problem=type(problem).__name__)
-        values = {}
+        values = _given_up(seconds)
+    may_be_billed = bool(run.external_id) or not vendor.has_list
     with transaction():
         if values:
             runs.close(run.id, seen_as=("abandoned",), **values)
-        elif seconds > BOOKED_AFTER_SECONDS and run.external_id and not run.booked_to_house:
+        elif seconds > BOOKED_AFTER_SECONDS and may_be_billed and not run.booked_to_house:
             runs.close(run.id, "abandoned", seen_as=("abandoned",), booked_to_house=True)
 
 
@@ -111,16 +112,25 @@ def _ended(vendor: Vendor, external_id: str) -> dict[str, Any]:
     if vendor.cancel(external_id):
         return {"state": "cancelled", "booked_to_house": False}
     match vendor.poll(external_id):
-        case Done(cost_credits=None):
+        case Done(cost_credits=credits, cost_microusd=cost):
+            said = {"cost_credits": credits, "cost_microusd": cost}
+            known = {name: value for name, value in said.items() if value is not None}
+            return {"state": "done", "booked_to_house": True, **known}
+        case Failed(is_billed=is_billed):
+            return {"state": "failed", "booked_to_house": is_billed is not False}
+        case Unknown():  # it will not be cancelled, and there is nothing more to be heard of it
             return {"state": "done", "booked_to_house": True}
-        case Done(cost_credits=cost):
-            return {"state": "done", "booked_to_house": True, "cost_credits": cost}
-        case Failed():
-            return {"state": "failed", "booked_to_house": True}
-        case Running() | Unknown():
+        case Running():
             raise Away
 
 
-def _never_seen(seconds: float) -> dict[str, Any]:
-    """Given up without an id, and never listed in all that time: it was never started."""
-    return {"state": "not_started"} if seconds > FORGOTTEN_AFTER_SECONDS else {}
+def _never_seen(vendor: Vendor, seconds: float) -> dict[str, Any]:
+    """Given up without an id, and never listed in all that time: it was never started, if the vendor has a list."""
+    if seconds <= FORGOTTEN_AFTER_SECONDS:
+        return {}
+    return {"state": "not_started"} if vendor.has_list else _given_up(seconds)
+
+
+def _given_up(seconds: float) -> dict[str, Any]:
+    """Nobody will ever say what became of it, so the house has paid."""
+    return {"state": "failed", "booked_to_house": True} if seconds > FORGOTTEN_AFTER_SECONDS else {}

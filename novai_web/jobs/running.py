@@ -152,7 +152,8 @@ def _outcome(job: Job, lease: Lease, store: Store, settings: Settings, taken_at:
 
 def _run_steps(job: Job, lease: Lease, store: Store, settings: Settings, taken_at: float) -> None:
     with transaction():
-        given = job.tool.input.read(job.input, Reading(Library(job.account_id), settings))
+        library = Library(job.account_id, with_trash=job.step > 0)
+        given = job.tool.input.read(job.input, Reading(library, settings))
         bench = Bench(job, lease, store, settings, taken_at)
     with bench, _heartbeat(bench, settings):
         for step in job.tool.steps[job.step :]:

@@ -15,9 +15,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from novai_web.db import Base, Id, Json, now, session
 from novai_web.jobs.models import Job
-from novai_web.vendors import Seen
+from novai_web.vendors import Seen, Vendor
 
 OPEN = ("submitting", "running")
+TRIED = ("not_started", "abandoned", "failed")
 MARKER = re.compile(r"(?P<stem>novai-(?P<job>\d{1,18})-[0-9a-f]{16})-(?P<n>\d{1,9})-(?P<request>[0-9a-f]{8})", re.ASCII)
 
 
@@ -46,7 +47,11 @@ class Run(Base):
     marker: Mapped[str] = mapped_column(unique=True)
     external_id: Mapped[str | None]
     state: Mapped[str] = mapped_column(default="submitting")
+    model: Mapped[str] = mapped_column(default="", server_default=text("''"))
+    is_sandbox: Mapped[bool] = mapped_column(default=False, server_default=false())
     cost_credits: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    # In millionths of a US dollar: what the vendor said, or else what its price says; empty when nobody knows.
+    cost_microusd: Mapped[int | None]
     booked_to_house: Mapped[bool] = mapped_column(default=False, server_default=false())
     note: Mapped[str | None]
     result: Mapped[Json | None]
@@ -63,6 +68,25 @@ class Standing:
     age_seconds: float
     not_started: int
     abandoned: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of which vendor, and what that is expected to cost: credits, and millionths of a US dollar."""
+
+    vendor: Vendor
+    request: Mapping[str, Any]
+    cost_credits: int
+    cost_microusd: int | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.vendor.name, self.request)
+
+    @property
+    def model(self) -> str:
+        return str(self.request.get("model", ""))
 
 
 def fingerprint(vendor: str, request: Mapping[str, Any]) -> str:
@@ -90,35 +114,38 @@ def standing(job_id: int, request: str) -> Standing | None:
     if found is None:
         return None
     counts = dict(session.execute(select(Run.state, func.count()).where(*of_it).group_by(Run.state)).tuples().all())
-    return Standing(found[0], float(found[1]), counts.get("not_started", 0), counts.get("abandoned", 0))
+    return Standing(found[0], float(found[1]), *(counts.get(state, 0) for state in TRIED))
 
 
-def begin(job: Job, vendor: str, request: str, cost_credits: int) -> Run:
+def begin(job: Job, asked: Asked) -> Run:
     """The intent. It must be committed before anything is sent, or nobody would know what to look for."""
-    run = _next(job, vendor, request, cost_credits)
+    run = _next(job, asked)
     session.add(run)
     session.flush()
     return run
 
 
-def adopt(job: Job, seen: Seen, vendor: str, request: str, cost_credits: int) -> None:
+def adopt(job: Job, seen: Seen, asked: Asked) -> None:
     """A run that the vendor has and the database has forgotten."""
-    run = _next(job, vendor, request, cost_credits)
+    run = _next(job, asked)
     run.n = max(run.n, _number(seen.marker))
     run.marker, run.external_id, run.state, run.posted_at = seen.marker, seen.external_id, "running", now()
     session.add(run)
     session.flush()
 
 
-def _next(job: Job, vendor: str, request: str, cost_credits: int) -> Run:
+def _next(job: Job, asked: Asked) -> Run:
     last = session.scalar(select(func.max(Run.n)).where(Run.job_id == job.id)) or 0
     return Run(
         job_id=job.id,
         n=last + 1,
-        vendor=vendor,
-        request=request,
-        marker=f"{stem(job)}-{last + 1}-{request[:8]}",
-        cost_credits=cost_credits,
+        vendor=asked.vendor.name,
+        request=asked.fingerprint,
+        model=asked.model,
+        is_sandbox=asked.vendor.is_sandbox,
+        marker=f"{stem(job)}-{last + 1}-{asked.fingerprint[:8]}",
+        cost_credits=asked.cost_credits,
+        cost_microusd=asked.cost_microusd,
     )
 
 
@@ -149,6 +176,23 @@ def save(run_id: int, external_id: str) -> None:
                                 WHEN state IN ('not_started', 'failed', 'cancelled') THEN 'abandoned' ELSE state END
             WHERE id = :run AND external_id IS NULL"""),
         {"run": run_id, "external": external_id},
+    )
+
+
+def take(run: Run, result: Json, external_id: str, cost_microusd: int | None) -> None:
+    """Write down what a vendor answered whose answer is the result. It is a fact, so it needs no lease.
+
+    What nobody waited for any more is the house's. An id that the vendor has used before is none.
+    """
+    session.execute(
+        text("""
+            UPDATE runs SET state = 'done', result = CAST(:result AS jsonb), posted_at = coalesce(posted_at, now()),
+                   ended_at = coalesce(ended_at, now()), cost_microusd = coalesce(:cost, cost_microusd),
+                   booked_to_house = booked_to_house OR state NOT IN ('submitting', 'running'),
+                   external_id = CASE WHEN EXISTS (SELECT 1 FROM runs AS other WHERE other.vendor = runs.vendor
+                                      AND other.external_id = :external) THEN external_id ELSE :external END
+            WHERE id = :run AND state <> 'done'"""),
+        {"run": run.id, "result": json.dumps(result), "cost": cost_microusd, "external": external_id or run.marker},
     )
 
 
@@ -211,16 +255,17 @@ def abandoned(vendor: str, limit: int) -> Sequence[tuple[Run, float]]:
     return [(run, float(seconds)) for run, seconds in found]
 
 
-def stray(job: Job, vendor: str, marker: str, external_id: str) -> None:
+def stray(job: Job, vendor: Vendor, seen: Seen) -> None:
     """A run at the vendor that carries our marker and belongs to no run of ours: it gets a row, to be cancelled."""
     last = session.scalar(select(func.max(Run.n)).where(Run.job_id == job.id)) or 0
     values = {
         "job_id": job.id,
         "n": last + 1,
-        "vendor": vendor,
+        "vendor": vendor.name,
+        "is_sandbox": vendor.is_sandbox,
         "request": "",
-        "marker": f"{marker}+{external_id}",
-        "external_id": external_id,
+        "marker": f"{seen.marker}+{seen.external_id}",
+        "external_id": seen.external_id,
         "state": "abandoned",
         "ended_at": now(),
         "note": "The vendor had this run under our name, and no job of ours knew of it.",

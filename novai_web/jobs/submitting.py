@@ -180,7 +180,10 @@ def _batch(account: Account, tool: Tool, given: Input, parts: Sequence[Part]) ->
 
 
 def _shares(price: int, parts: Sequence[Part]) -> list[int]:
-    """What each part holds of the price, by what it promises; together exactly the price."""
+    """What each part holds: as it says itself, or by what it promises of the price, and then together exactly that."""
+    own = [part.credits for part in parts if part.credits is not None]
+    if parts and len(own) == len(parts):
+        return own
     total = sum(len(part.promises) for part in parts)
     shares, promised, given = [], 0, 0
     for part in parts:

@@ -61,7 +61,7 @@ def _stop(run: Run, vendor: Vendor, lease: Lease, settings: Settings) -> str | N
             age = session.scalars(select(func.extract("epoch", now() - Run.created_at)).where(Run.id == run.id)).one()
         if float(age) < settings.lease_seconds / 2 + vendor.listed_within_seconds:
             raise Away  # it may still appear in the vendor's list
-        return None
+        return None if vendor.has_list else NOT_CONFIRMED
     is_stopped = vendor.cancel(external_id)
     failpoints.hit("cancel.after_vendor")
     with transaction():

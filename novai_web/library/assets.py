@@ -12,18 +12,22 @@ from novai_web.library.models import Asset, Hook
 
 @dataclass(frozen=True)
 class Library:
-    """What one account can see and use. What is in the trash or being deleted is not in it."""
+    """What one account can see and use. What is in the trash or being deleted is not in it.
+
+    `with_trash`: what lies in the trash is, for a job that has begun: it goes on with what it was given.
+    """
 
     account_id: int
+    with_trash: bool = False
 
     def assets(self) -> Select[tuple[Asset]]:
         """A query of all live assets, to be narrowed."""
-        return select(Asset).where(
-            Asset.account_id == self.account_id, Asset.trashed_at.is_(None), Asset.deleting_at.is_(None)
-        )
+        mine = select(Asset).where(Asset.account_id == self.account_id, Asset.deleting_at.is_(None))
+        return mine if self.with_trash else mine.where(Asset.trashed_at.is_(None))
 
     def hooks(self) -> Select[tuple[Hook]]:
-        return select(Hook).where(Hook.account_id == self.account_id, Hook.trashed_at.is_(None))
+        mine = select(Hook).where(Hook.account_id == self.account_id)
+        return mine if self.with_trash else mine.where(Hook.trashed_at.is_(None))
 
     def find(self, asset_id: int) -> Asset:
         """One asset. Raises NotFound for another's, a trashed one and one that never was, alike."""

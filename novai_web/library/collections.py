@@ -11,7 +11,7 @@ from novai_web.db import session
 from novai_web.errors import InvalidInput, NotFound
 from novai_web.library import words
 from novai_web.library.assets import Library
-from novai_web.library.models import KINDS, Asset, Collection
+from novai_web.library.models import COLLECTED, Asset, Collection
 
 NAME_CHARACTERS_MAX = 80
 COLLECTIONS_MAX = 1000
@@ -39,7 +39,7 @@ def shelves(library: Library) -> Mapping[str, Sequence[Shelf]]:
     """Every collection with its count and covers, by kind; three queries however many there are."""
     held = counts(library)
     covers = _covers(library)
-    found: dict[str, list[Shelf]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[Shelf]] = {kind: [] for kind in COLLECTED}
     for collection in listed(library):
         shelf = Shelf(collection, held.get(collection.id, 0), covers.get(collection.id, []))
         found[collection.kind].append(shelf)
@@ -65,8 +65,8 @@ def find(library: Library, collection_id: int) -> Collection:
 
 def add(library: Library, kind: str, name: str) -> Collection:
     """Raises InvalidInput when the name is empty, too long or taken."""
-    if kind not in KINDS:
-        raise InvalidInput({"kind": f"Choose one of: {', '.join(KINDS)}."})
+    if kind not in COLLECTED:
+        raise InvalidInput({"kind": f"Choose one of: {', '.join(COLLECTED)}."})
     if len(listed(library)) >= COLLECTIONS_MAX:
         raise InvalidInput({"name": f"You have {COLLECTIONS_MAX} collections. Delete one first."})
     collection = Collection(account_id=library.account_id, kind=kind, name=_name(name))

@@ -1,5 +1,6 @@
 """Changing what an asset is called, tagged and filed as, and keeping it for good."""
 
+import re
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Select, func, literal, select, update
@@ -11,6 +12,10 @@ from novai_web.errors import InvalidInput
 from novai_web.library import words
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset, Collection
+
+CAPTION_CHARACTERS_MAX = 1000
+TRIGGER = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]{2,40}")
+NO_TRIGGER = "Write one word of 2 to 40 letters, digits, - and _, with a letter in it."
 
 
 def rename(asset: Asset, name: str) -> None:
@@ -24,6 +29,26 @@ def rename(asset: Asset, name: str) -> None:
 def retag(asset: Asset, tags: Sequence[str]) -> None:
     """Replace the tags of one asset."""
     asset.tags = words.tags(list(tags))
+
+
+def recaption(asset: Asset, caption: str) -> None:
+    """Say what a picture shows, or nothing. Raises InvalidInput for what is no picture, and for too long a text."""
+    if asset.kind != "image":
+        raise InvalidInput({"caption": "Only pictures have captions. Leave it out here."})
+    clean = words.plain(caption)
+    if len(clean) > CAPTION_CHARACTERS_MAX:
+        raise InvalidInput({"caption": f"Write at most {CAPTION_CHARACTERS_MAX:,} characters."})
+    asset.caption = clean if words.is_visible(clean) else None
+
+
+def set_trigger(asset: Asset, trigger: str) -> None:
+    """Say which word calls up a model that came from elsewhere, or none. Raises InvalidInput."""
+    if asset.kind != "model" or asset.type != "source":
+        raise InvalidInput({"trigger": "Only a model that came from elsewhere can be told its trigger word."})
+    clean = words.plain(trigger)
+    if clean and not TRIGGER.fullmatch(clean):
+        raise InvalidInput({"trigger": NO_TRIGGER})
+    asset.media = asset.media | {"trigger": clean}
 
 
 def keep(asset: Asset) -> None:

@@ -22,7 +22,14 @@ MIME_TYPES = {
     "jpg": "image/jpeg",
     "png": "image/png",
     "webp": "image/webp",
+    "safetensors": "application/octet-stream",
+    "json": "application/json",
+    "c2pa": "application/c2pa",
 }
+# What the small pictures and clips of a file end in; everything else beside it is worth as much as the file itself.
+PICTURES = (".webp", ".jpg", ".png", ".mp4")
+# What may open in a browser: what is certainly a picture, a sound or a film. Anything else is only ever saved.
+SHOWN = frozenset(mime for mime in MIME_TYPES.values() if mime.startswith(("video/", "audio/", "image/")))
 
 
 def folder(asset_id: int) -> str:

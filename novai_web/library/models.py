@@ -9,8 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from novai_web.db import Base, Id, Json
 from novai_web.library import words
 
-Kind = Literal["video", "audio", "image"]
+Kind = Literal["video", "audio", "image", "model"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+# The kinds that collections hold.
+COLLECTED: tuple[Kind, ...] = ("video", "audio", "image")
 
 
 def _among(column: str, values: tuple[str, ...]) -> str:
@@ -26,7 +28,7 @@ class Collection(Base):
     __tablename__ = "collections"
     __table_args__ = (
         Index("uq_collections_name", "account_id", "kind", func.lower(text("name")), unique=True),
-        CheckConstraint(_among("kind", KINDS), name="kind"),
+        CheckConstraint(_among("kind", COLLECTED), name="kind"),
     )
 
     id: Mapped[Id]
@@ -37,12 +39,12 @@ class Collection(Base):
 
 
 class Asset(Base):
-    """One video, audio or image. `processing` until its file was looked at, then `ready` or `failed`."""
+    """One video, audio, image or model. `processing` until its file was looked at, then `ready` or `failed`."""
 
     __tablename__ = "assets"
     __table_args__ = (
         CheckConstraint(_among("kind", KINDS), name="kind"),
-        CheckConstraint("type IN ('source', 'swapped', 'variant', 'generated')", name="type"),
+        CheckConstraint("type IN ('source', 'swapped', 'variant', 'generated', 'diagram')", name="type"),
         CheckConstraint("status IN ('processing', 'ready', 'failed')", name="status"),
         # The same bytes uploaded twice by one person are one asset.
         Index(
@@ -73,6 +75,12 @@ class Asset(Base):
         Index("ix_assets_expiry", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
         Index("ix_assets_deleting", "deleting_at", postgresql_where=text("deleting_at IS NOT NULL")),
         Index("ix_assets_tags", "tags", postgresql_using="gin"),
+        Index(
+            "ix_assets_consent",
+            "account_id",
+            text("((recipe -> 'consent') ->> 'id')"),
+            postgresql_where=text("recipe ? 'consent'"),
+        ),
     )
 
     id: Mapped[Id]
@@ -84,6 +92,7 @@ class Asset(Base):
     error: Mapped[str | None]
     collection_id: Mapped[int | None] = mapped_column(ForeignKey("collections.id", ondelete="SET NULL"), index=True)
     tags: Mapped[list[str]] = mapped_column(server_default=text("'{}'"), default=list)
+    caption: Mapped[str | None]  # what a picture shows, in words that a model can be trained with
     store_key: Mapped[str | None]
     previews: Mapped[Json] = mapped_column(server_default=text("'{}'"), default=dict)
     mime: Mapped[str]
@@ -122,8 +131,35 @@ class Asset(Base):
         stem = self.name[: -len(self.extension)] if self.name.lower().endswith(self.extension or " ") else self.name
         return f"{words.file_name(stem)}{self.extension}"
 
+    def file_name_of(self, part: str) -> str:
+        """What a download of one of its files is called: a model has more than one that is worth having."""
+        if part == "credentials":
+            return f"{self.file_name}.c2pa"
+        if part not in ("high", "config") or not self.has(part):
+            return self.file_name
+        ending = str(self.previews[part]).rpartition(".")[2]
+        return f"{words.file_name(self.name)} {part}.{ending}"
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Made in the sandbox, and not by the vendor whose part it plays."""
+        vendor = self.recipe.get("vendor")
+        return isinstance(vendor, dict) and vendor.get("sandbox") is True
+
     def has(self, part: str) -> bool:
         return part in self.previews
+
+
+class Sent(Base):
+    """Where a vendor keeps what it was sent of one file of an asset, so that it is not sent for every run anew."""
+
+    __tablename__ = "sent_files"
+
+    asset_id: Mapped[int] = mapped_column(ForeignKey("assets.id", ondelete="CASCADE"), primary_key=True)
+    part: Mapped[str] = mapped_column(primary_key=True)
+    vendor: Mapped[str] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Source(Base):

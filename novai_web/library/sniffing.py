@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from novai_web.errors import UnusableMedia
+from novai_web.library import safetensors
 from novai_web.library.files import MIME_TYPES
 from novai_web.library.models import Kind
 
@@ -17,15 +18,17 @@ ACCEPTED: dict[Kind, tuple[str, ...]] = {
     "video": ("mp4", "mov", "mkv", "webm"),
     "audio": ("mp3", "wav", "m4a", "aac", "flac", "ogg"),
     "image": ("jpg", "png", "webp"),
+    "model": ("safetensors",),
 }
 # The endings a file dialog offers; what is taken is decided here, from the bytes.
 ENDINGS: dict[Kind, str] = {
     "video": ".mp4,.m4v,.mov,.mkv,.webm",
     "audio": ".mp3,.wav,.m4a,.aac,.flac,.ogg,.oga,.opus",
     "image": ".jpg,.jpeg,.png,.webp",
+    "model": ".safetensors",
 }
 _TAKEN = "NOVAI takes videos as MP4, MOV, MKV or WebM, sounds as MP3, WAV, M4A, AAC, FLAC or OGG, \
-and pictures as JPEG, PNG or WebP."
+pictures as JPEG, PNG or WebP, and models as SAFETENSORS."
 
 # What people send by mistake, in the words they know it by.
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
@@ -73,11 +76,15 @@ def sniff(path: Path) -> Sniffed:
         extension = _extension(head, file)
     if extension is None:
         raise UnusableMedia(_refusal(head))
+    if extension == "safetensors":
+        safetensors.read(path)
     kind = next(kind for kind, extensions in ACCEPTED.items() if extension in extensions)
     return Sniffed(kind, extension)
 
 
 def _extension(head: bytes, file: BinaryIO) -> str | None:
+    if safetensors.looks_like(head):
+        return "safetensors"
     if head[4:8] == b"ftyp":
         return _from_brand(head[8:12], file)
     if head[4:8] in _QUICKTIME_BOXES and _has_boxes(head):
@@ -169,6 +176,8 @@ def _box(file: BinaryIO, start: int, end: int) -> tuple[bytes, int, int]:
 
 
 def _refusal(head: bytes) -> str:
+    if safetensors.is_pickle(head):
+        return safetensors.PICKLE
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:512]
     if b"<svg" in start.lower():
         start = b"<svg"

@@ -253,4 +253,4 @@ def _gigabytes(size: int) -> str:
     return f"{size / _GIGABYTE:.3g} GB" if size >= _GIGABYTE else f"{size / 1024**2:.3g} MB"
 
 
-_A: dict[Kind, str] = {"video": "a video", "audio": "a sound file", "image": "a picture"}
+_A: dict[Kind, str] = {"video": "a video", "audio": "a sound file", "image": "a picture", "model": "a model"}

@@ -13,7 +13,9 @@ TAGS_MAX = 30
 # Marks that turn the reading direction around: a name with them can pretend to have another ending.
 _DIRECTION = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _NOT_IN_FILE_NAMES = re.compile(r'[\\/:*?"<>|]+')
-_ENDING = re.compile(r"\.(mp4|m4v|mov|mkv|webm|mp3|wav|m4a|aac|flac|ogg|oga|opus|jpe?g|png|webp)$", re.IGNORECASE)
+_ENDING = re.compile(
+    r"\.(mp4|m4v|mov|mkv|webm|mp3|wav|m4a|aac|flac|ogg|oga|opus|jpe?g|png|webp|safetensors)$", re.IGNORECASE
+)
 
 
 def plain(text: str, *, lines: bool = False) -> str:

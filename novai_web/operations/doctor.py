@@ -7,7 +7,7 @@ import time
 import wave
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,14 +19,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from novai_web import presence
 from novai_web.config import GIGABYTE, Settings
 from novai_web.db import session
-from novai_web.engines import ffmpeg
+from novai_web.engines import credentials, ffmpeg
 from novai_web.engines.store import open_store
 from novai_web.errors import NovaiError
 from novai_web.jobs.leases import DUE
 from novai_web.operations import schema
+from novai_web.vendors import menu
 
 CLOCK_SECONDS_MAX = 5.0
 WAIT_SECONDS_MAX = 300
+CERTIFICATE_DAYS_MIN = 30
 SECRET_LENGTH_MIN = 32
 # Read by others than `Settings`: failpoints.py, and docker-compose.yml.
 OTHER_NAMES = {"NOVAI_FAILPOINTS", "NOVAI_PUBLISH"}
@@ -250,6 +252,45 @@ def _queue(settings: Settings) -> str:
     return f"the job that waits longest has been due for {oldest:.0f} seconds"
 
 
+def _credentials(settings: Settings) -> str:
+    """The certificates that sign outputs are there, go together, and hold for a while yet."""
+    try:
+        chain = credentials.chain(settings)
+    except NovaiError as problem:
+        raise Trouble(
+            f"Outputs are delivered without Content Credentials: {problem}",
+            "Check NOVAI_CREDENTIALS_CHAIN and NOVAI_CREDENTIALS_KEY; left empty, NOVAI makes its own.",
+        ) from None
+    left = chain.until - datetime.now(UTC)
+    if left < timedelta(days=CERTIFICATE_DAYS_MIN):
+        raise Trouble(
+            f"The certificate that signs outputs ends on {chain.until:%Y-%m-%d}; what it signed is invalid then.",
+            "Set NOVAI_CREDENTIALS_CHAIN and NOVAI_CREDENTIALS_KEY to a newer one.",
+        )
+    return f"signed as {chain.signer}, until {chain.until:%Y-%m-%d}"
+
+
+def _vendors(settings: Settings) -> str:
+    """Each one that is there is asked something that costs nothing, with the key that is set."""
+    said = []
+    for entry in menu.ENTRIES:
+        vendor = menu.named(entry.name, settings)
+        if vendor is None:
+            said.append(f"{entry.title} missing ({entry.setting})")
+            continue
+        try:
+            vendor.check()
+        except NovaiError as problem:
+            remedy = (
+                "See whether the sandbox runs, and check NOVAI_SANDBOX_URL."
+                if vendor.is_sandbox
+                else f"Check {entry.setting}, the account behind it, and this machine's way to the internet."
+            )
+            raise Trouble(f"{entry.title}{' in the sandbox' if vendor.is_sandbox else ''}: {problem}", remedy) from None
+        said.append(f"{entry.title} {'in the sandbox' if vendor.is_sandbox else 'with its key'}")
+    return ", ".join(said)
+
+
 READY: dict[str, Check] = {
     "database": _database,
     "redis": _redis,
@@ -270,4 +311,6 @@ ALL: dict[str, Check] = {
     "media": _media_works,
     "workers": _workers,
     "queue": _queue,
+    "credentials": _credentials,
+    "vendors": _vendors,
 }

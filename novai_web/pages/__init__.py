@@ -10,20 +10,25 @@ from novai_web.pages import (
     assets,
     batches,
     collections,
+    consents,
     credits,
     dashboard,
+    diagrams,
     health,
     hooks,
     jobs,
     library,
     media,
+    models,
     presets,
+    prices,
     shell,
     static_files,
     tools,
     trash,
     unchanged,
     variants,
+    vendors,
     wording,
 )
 
@@ -36,11 +41,16 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     jobs.bp,
     batches.bp,
     library.bp,
+    models.bp,
     hooks.bp,
     collections.bp,
+    diagrams.bp,
+    consents.bp,
     trash.bp,
     credits.bp,
     admin.bp,
+    vendors.bp,
+    prices.bp,
     media.bp,
 )
 
@@ -50,6 +60,7 @@ def register(app: Flask, settings: Settings) -> None:
     assets.register(app)
     wording.register(app)
     shell.register(app)
+    vendors.register(app)
     for blueprint in (health.bp, *BLUEPRINTS):
         app.register_blueprint(blueprint)
     app.before_request(_welcome)

@@ -150,7 +150,7 @@ def cancel(batch_id: int) -> ResponseReturnValue:
 
 
 def _version(tally: Summary, related: Sequence[jobs.Job]) -> str:
-    outputs = (tally.done, tally.failed, tally.expired, tally.expires_at)
+    outputs = (tally.done, tally.failed, tally.expired, tally.expires_at, tally.is_sandbox)
     return _tag([outputs, tally.status, tally.percent, *((job.id, job.status, job.percent) for job in related)])
 
 

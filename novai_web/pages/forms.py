@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from werkzeug.datastructures import MultiDict
 
+from novai_web.tools.likeness import For
 from novai_web.tools.picks import Pick, PickHooks
 from novai_web.tools.tool import Input
 
@@ -57,7 +58,7 @@ def values(model: type[Input], raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _form_field(name: str, info: FieldInfo) -> FormField:
     inner, optional = _unwrap(info.annotation)
-    limits = _limits(info)
+    limits = _limits(info) | ({"step": 1.0} if inner is int else {})
     widget, options = _widget(name, info, inner, limits)
     if optional and widget == "slider":  # a slider cannot be left empty
         widget = "number"
@@ -79,12 +80,14 @@ def _widget(name: str, info: FieldInfo, inner: Any, limits: Mapping[str, float])
             return "hooks", mark.kinds
         if isinstance(mark, Pick):
             return ("assets" if mark.many else "asset"), mark.kinds
+        if isinstance(mark, For):
+            return "consent", (mark.purpose,)
     if inner is bool:
         return "switch", ()
     if get_origin(inner) is Literal:
         return _choice(name, get_args(inner))
     if inner in (int, float):
-        return ("slider" if {"ge", "le"} <= limits.keys() and limits["le"] <= 100 else "number"), ()
+        return ("slider" if {"ge", "le"} <= limits.keys() and 1 <= limits["le"] <= 100 else "number"), ()
     if _is_many(info, inner):
         return "hidden", ()
     if any(getattr(mark, "pattern", None) == COLOUR_PATTERN for mark in info.metadata):

@@ -1,16 +1,17 @@
-"""The pages of videos, audios and images: lists, one of them, what can be done to many, and plain uploads."""
+"""The pages of videos, audios, images and models: lists, one of them, what can be done to many, and plain uploads."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from novai_web import tools
+from novai_web import consents, tools
 from novai_web.db import session, transaction
 from novai_web.errors import InvalidInput, NovaiError, UnusableMedia
-from novai_web.jobs import arrivals
+from novai_web.jobs import Job, arrivals, finding
 from novai_web.library import collections, editing, hooks, lineage, listing, sniffing, trash
 from novai_web.library.assets import Library
 from novai_web.library.listing import SORTS
@@ -26,6 +27,8 @@ bp = Blueprint("library", __name__)
 TILES_MAX = 200
 ZIP_FILES_MAX = 5000
 CHIPS_MAX = 500
+MAKING_MAX = 12
+RECIPE_VALUES_MAX, RECIPE_LETTERS_MAX = 12, 16
 FIELDS = ("q", "sort", "collection", "type", "tag", "tool", "days", "view")
 
 
@@ -44,6 +47,11 @@ def images() -> ResponseReturnValue:
     return _list("image")
 
 
+@bp.get("/models")
+def models() -> ResponseReturnValue:
+    return _list("model")
+
+
 @bp.get("/assets/<int:asset_id>")
 def asset(asset_id: int) -> ResponseReturnValue:
     library = Library(who.account().id)
@@ -55,7 +63,8 @@ def asset(asset_id: int) -> ResponseReturnValue:
         made_from=[(source.label, made) for source, made in lineage.made_from(library, found)],
         made_into=lineage.made_into(library, found),
         recipe=_recipe(found),
-        use_in=_use_in(selection.kind_of(found.kind)),
+        consent=consents.behind(library, found),
+        use_in=tools_that_take(selection.kind_of(found.kind)),
     )
 
 
@@ -226,9 +235,18 @@ def _list(kind: Kind) -> str:
         makers=[tools.find(slug) for slug in listing.tools_in_use(library, kind)],
         accept=sniffing.ENDINGS[kind],
         upload_bytes_max=who.settings().upload_bytes_max,
-        use_in=_use_in(kind),
+        use_in=tools_that_take(kind),
         samples_url=None,
+        making=_making(kind),
     )
+
+
+def _making(kind: Kind) -> list[Job]:
+    """Jobs that are at a single thing of this kind, and those that have just failed at one: it has no tile yet."""
+    makers = [tool.slug for tool in tools.TOOLS if kind in tool.makes and not tool.split and kind == "model"]
+    found = [job for slug in makers for job in finding.recent(who.account().id, tool=slug, limit=MAKING_MAX)]
+    recently = datetime.now(UTC) - timedelta(days=1)
+    return [job for job in found if not job.is_over or (job.can_retry and job.ended_at and job.ended_at > recently)]
 
 
 def _mine(asset_id: int) -> Asset:
@@ -255,7 +273,7 @@ def _target(library: Library) -> Collection | None:
     return collections.named(library, selection.kind_of(form.get("kind", "")), form.get("collection_name", ""))
 
 
-def _use_in(kind: Kind) -> list[tools.Tool]:
+def tools_that_take(kind: Kind) -> list[tools.Tool]:
     """The tools that take this kind."""
     return [tool for tool in tools.TOOLS if any(kind in field.options for field in forms.of(tool.input))]
 
@@ -271,7 +289,17 @@ def _lines(above: str, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             yield from _lines(label, value)
         elif value not in (None, "", []):
-            yield label, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield label, _listed(value) if isinstance(value, list) else str(value)
+
+
+def _listed(values: list[Any]) -> str:
+    more = len(values) - RECIPE_VALUES_MAX
+    shown = ", ".join(_shortened(str(value)) for value in values[:RECIPE_VALUES_MAX])
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _shortened(said: str) -> str:
+    return said if len(said) <= RECIPE_LETTERS_MAX else f"{said[:RECIPE_LETTERS_MAX]}…"
 
 
 def _hook_chips(library: Library) -> list[Hook]:

@@ -13,11 +13,9 @@ from novai_web.web import who
 bp = Blueprint("media", __name__)
 
 LINK_SECONDS = 3600
-# Only what is certainly a picture, a sound or a film may open in the browser; anything else is saved.
-INLINE = frozenset(files.MIME_TYPES.values())
 
 
-@bp.get("/media/<int:asset_id>/<any(original, poster, clip, thumb, waveform):part>")
+@bp.get("/media/<int:asset_id>/<any(original, poster, clip, thumb, waveform, high, config, credentials):part>")
 def part(asset_id: int, part: str) -> ResponseReturnValue:
     """One file of an asset; `?download=1` to save it under its name."""
     asset = Library(who.account().id).find_even_trashed(asset_id)
@@ -25,8 +23,8 @@ def part(asset_id: int, part: str) -> ResponseReturnValue:
     if key is None:
         raise NotFound
     mime = asset.mime if part == "original" else files.mime_of(key)
-    saves = request.args.get("download") == "1" or mime not in INLINE
-    name = asset.file_name
+    saves = request.args.get("download") == "1" or mime not in files.SHOWN
+    name = asset.file_name_of(part)
     link = who.store().link(key, seconds=LINK_SECONDS, download_name=name if saves else None)
     if link is not None:
         return _dress(redirect(link, 302))

@@ -36,14 +36,26 @@ def from_query(model: type[Input], account: Account, query: MultiDict[str, str])
     """A form filled from an address such as `?videos=1&videos=2`, or with a whole `?collection=`."""
     raw = forms.read(model, query) if query else {}
     raw = {name: value for name, value in raw.items() if name in query}
+    raw = _of_kinds(model, query) | raw
     collection = answers.number("collection")
     if collection is not None:
         wanted = listing.Filter(collection_id=collection)
         for asset in listing.listed(Library(account.id), wanted, size=COLLECTION_MAX).items:
             field = next((each for each in _pickers(model) if asset.kind in each.options), None)
-            if field:
+            if field and field.widget != "asset":
                 raw.setdefault(field.name, []).append(str(asset.id))
     return raw
+
+
+def _of_kinds(model: type[Input], query: MultiDict[str, str]) -> dict[str, Any]:
+    """What an address such as `?images=1` picks in a form that calls it otherwise: the first field of that kind."""
+    found: dict[str, Any] = {}
+    for field in _pickers(model):
+        for kind in field.options:
+            ids = query.getlist(f"{kind}s") if f"{kind}s" not in model.model_fields else []
+            if ids and not any(kind in each.options for each in _pickers(model) if each.name in found):
+                found[field.name] = ids if field.widget != "asset" else ids[0]
+    return found
 
 
 def counts(model: type[Input], form: MultiDict[str, str]) -> dict[str, int]:

@@ -13,12 +13,14 @@ from novai_web.web import who
 
 bp = Blueprint("presets", __name__)
 
+NOT_SAVED = ("asset", "assets", "hooks", "consent", "hidden")
+
 
 @bp.post("/tools/<slug>/presets")
 def save(slug: str) -> ResponseReturnValue:
     """Keep how the form is set; what is picked from the library is not part of that."""
     tool, library = tools.offered(slug, who.settings()), Library(who.account().id)
-    picked = {field.name for field in forms.of(tool.input) if field.widget in ("asset", "assets", "hooks", "hidden")}
+    picked = {field.name for field in forms.of(tool.input) if field.widget in NOT_SAVED}
     values = {name: value for name, value in forms.read(tool.input, request.form).items() if name not in picked}
     with transaction():
         presets.save(library, tool.slug, request.form.get("preset_name", ""), values)

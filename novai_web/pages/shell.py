@@ -38,5 +38,6 @@ def _of_this_visitor() -> dict[str, Any]:
         "wallet": credits.balance(me, settings),
         "queue_count": jobs.active_count(me.id),
         "tools_menu": TOOLS,
+        "main_tool": next(tool for tool in TOOLS if tool.engine is None),
         "sign_up_open": settings.sign_up == "open",
     }

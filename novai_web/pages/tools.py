@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from novai_web import credits, jobs, tools
+from novai_web import consents, credits, jobs, tools
 from novai_web.accounts import Account
 from novai_web.db import transaction
 from novai_web.errors import InvalidInput, NovaiError
@@ -18,6 +18,8 @@ from novai_web.library.assets import Library
 from novai_web.pages import answers, forms, picked
 from novai_web.pages.errors import dress
 from novai_web.tools import Tool
+from novai_web.tools.likeness import takers
+from novai_web.tools.sentences import PLAIN
 from novai_web.web import who
 
 bp = Blueprint("tools", __name__)
@@ -42,11 +44,11 @@ def quote(slug: str) -> ResponseReturnValue:
     try:
         found = jobs.quote(account, tool, forms.read(tool.input, request.form), who.settings())
     except InvalidInput as error:
-        return render_template("tools/_quote.html", tool=tool, quote=None, errors=error.fields)
+        return render_template("tools/_quote.html", tool=tool, quote=None, errors=_named(tool, error.fields))
     counts = picked.counts(tool.input, request.form)
     affordable = found.credits <= credits.balance(account, who.settings()).available
     shown = asdict(found) | counts | {"is_affordable": affordable}
-    shown["kept_hours"] = who.settings().batch_hours if tool.split else None
+    shown["kept_hours"] = who.settings().batch_hours if tool.split and not tool.is_kept else None
     return render_template("tools/_quote.html", tool=tool, quote=shown, errors={})
 
 
@@ -81,4 +83,19 @@ def _page(tool: Tool, account: Account, given: Mapping[str, Any], errors: Mappin
         jobs=finding.recent(account.id, tool=tool.slug, limit=RECENT),
         picked=picked.things(tool.input, account, given),
         presets=presets.listed(Library(account.id), tool.slug),
+        **_consents(tool, account),
     )
+
+
+def _consents(tool: Tool, account: Account) -> dict[str, Any]:
+    """What the choice of a consent needs, where a tool asks for one."""
+    if not takers([tool]):
+        return {"consents": None}
+    return {"consents": consents.usable(Library(account.id), tool.slug), "takers": takers(tools.TOOLS)}
+
+
+def _named(tool: Tool, errors: Mapping[str, str]) -> dict[str, str]:
+    """Sentences that stand far from their fields, so that one which only says “missing” says what."""
+    titles = {field.name: field.title for field in forms.of(tool.input)}
+    missing = {name: f"“{titles.get(name, name)}” is missing." for name in errors if errors[name] == PLAIN["missing"]}
+    return {name: missing.get(name, said) for name, said in errors.items()}

@@ -1,6 +1,7 @@
 """How numbers, sizes and times are written for people: the filters that every template has."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from math import ceil
 
 from flask import Flask
@@ -20,6 +21,10 @@ ADVICE = {
     "invalid_input": "Something that it needs was changed or deleted. Start it anew with what is there.",
     "not_found": "Something that it needs was deleted. Start it anew with what is there.",
     "partly_delivered": "Retry makes only what is missing.",
+    "vendor_refused": "Change what you ask for; asking again for the same is refused again.",
+    "vendor_key": "An administrator can set another key under Settings, Vendors. Retry then.",
+    "vendor_money": "An administrator can top up NOVAI’s account there. Retry then.",
+    "no_price": "An administrator can add the price under Settings, Prices. Retry then.",
     "nothing_delivered": "Retry starts it once more.",
 }
 OTHER_ADVICE = "Retry starts it once more; if it fails again, change what goes into it."
@@ -35,6 +40,8 @@ def register(app: Flask) -> None:
         number=number,
         signed=signed,
         rate=rate,
+        dollars=dollars,
+        cents=cents,
         day=day,
         plural=plural,
         cost=cost,
@@ -98,6 +105,20 @@ def signed(count: int) -> str:
 def rate(amount: float) -> str:
     """Credits for one of something: 2.5 → "2.5", 3.0 → "3"."""
     return f"{amount:,.1f}".removesuffix(".0")
+
+
+def dollars(microusd: int) -> str:
+    """What a vendor takes, in millionths of a US dollar: 1234567 → "$1.23", 4500 → "$0.0045", 100000 → "$0.10"."""
+    amount = Decimal(microusd) / 1_000_000
+    if amount >= 1:
+        return f"${amount:,.2f}"
+    exact = f"{amount:.4f}"
+    return f"${exact[:4]}{exact[4:].rstrip('0')}"
+
+
+def cents(credits: Decimal) -> str:
+    """Credits as the dollars they stand for, with the minus that is as wide as a plus: -30 → "−$0.30"."""
+    return f"{'−' if credits < 0 else ''}${abs(credits) / 100:,.2f}"
 
 
 def day(at: date) -> str:

@@ -34,6 +34,7 @@ def options(about: str | None, port: int) -> ArgumentParser:
     """What every sandbox is told on its command line."""
     parser = ArgumentParser(description=about)
     parser.add_argument("--port", type=int, default=port, help="0: any free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--attached", action="store_true", help="stop when standard input closes")
     return parser
 
@@ -45,9 +46,10 @@ def serve(
     handler: type[Handler],
     *,
     attached: bool,
+    host: str = "127.0.0.1",
 ) -> None:
     """Serve until killed. `lines` of the address are said first, then the address."""
-    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=handler)
+    server = make_server(host, port, app, threaded=True, request_handler=handler)
     address = f"http://127.0.0.1:{server.port}"
     sys.stdout.write("\n".join([*lines(address), address, ""]))
     sys.stdout.flush()

@@ -2,12 +2,18 @@
 
 from novai_web.config import Settings
 from novai_web.errors import NotFound
-from novai_web.tools import echo, preparing, variants
+from novai_web.tools import character_diagram, echo, face_swap, lora_image, lora_trainer, preparing, variants
 from novai_web.tools.tool import Input, Part, Promise, Step, Tool, Work
 
 __all__ = ["TOOLS", "Input", "Part", "Promise", "Step", "Tool", "Work", "find", "offered"]
 
-TOOLS: tuple[Tool, ...] = (variants.tool,)
+TOOLS: tuple[Tool, ...] = (
+    lora_trainer.tool,
+    lora_image.tool,
+    character_diagram.tool,
+    face_swap.tool,
+    variants.tool,
+)
 # What NOVAI does for itself with the same engine: no page, no card, no price.
 INTERNAL: tuple[Tool, ...] = (preparing.tool,)
 # For tests and drills: offered only when a setting says so.

@@ -115,6 +115,7 @@ def _made(path: Path, promise: Promise, seconds: float = 0.1) -> Made:
     return Made(
         kind="audio",
         type="generated",
+        origin="computed",
         name=promise.name,
         mime="audio/wav",
         sha256=sha256(path.read_bytes()).hexdigest(),

@@ -14,7 +14,8 @@ from novai_web.tools.tool import Reading
 PICKS_MAX = 2000
 
 
-def _reading(info: ValidationInfo) -> Reading:
+def reading_of(info: ValidationInfo) -> Reading:
+    """What `Input.read` was given."""
     assert isinstance(info.context, Reading), "read inputs with Input.read(raw, reading)"
     return info.context
 
@@ -24,13 +25,14 @@ def _ids(value: Any) -> list[int]:
     given = value if isinstance(value, list | tuple) else [value]
     if len(given) > PICKS_MAX:
         raise PydanticCustomError("too_many", "Pick at most {most}; this is {count}.", _counted(len(given)))
-    ids = [_id(each) for each in given]
+    ids = [an_id(each) for each in given]
     if len(set(ids)) < len(ids):
         raise PydanticCustomError("picked_twice", "Something is picked twice. Pick each only once.")
     return ids
 
 
-def _id(value: Any) -> int:
+def an_id(value: Any) -> int:
+    """One id as a form or JSON sends it. Raises a sentence for the field."""
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 18):
         raise PydanticCustomError("not_an_id", "These are not ids of your library. Send whole numbers.")
@@ -50,7 +52,11 @@ class Pick:
 
     def load(self, value: Any, info: ValidationInfo) -> Asset | list[Asset]:
         ids = _ids(value)
-        found = _reading(info).library.find_many(ids)
+        if not self.many and len(ids) != 1:
+            raise PydanticCustomError("one_only", "Pick one.")
+        found = reading_of(info).library.find_many(ids)
+        if self.many and reading_of(info).is_begun:
+            ids = [each for each in ids if each in found]  # what was deleted since is no reason to lose the rest
         picked = [self._check(found.get(asset_id)) for asset_id in ids]
         return picked if self.many else picked[0]
 
@@ -86,7 +92,7 @@ class PickHooks:
 
     def load(self, value: Any, info: ValidationInfo) -> list[Hook]:
         ids = _ids(value)
-        found = _reading(info).library.find_hooks(ids)
+        found = reading_of(info).library.find_hooks(ids)
         if missing := [hook_id for hook_id in ids if hook_id not in found]:
             raise PydanticCustomError(
                 "not_there",
@@ -114,3 +120,5 @@ Sound = Annotated[Asset, Pick(("audio",))]
 Videos = Annotated[list[Asset], Pick(("video",), many=True)]
 Sounds = Annotated[list[Asset], Pick(("audio",), many=True)]
 Hooks = Annotated[list[Hook], PickHooks()]
+Model = Annotated[Asset, Pick(("model",))]
+Pictures = Annotated[list[Asset], Pick(("image",), many=True)]

@@ -1,6 +1,7 @@
 """After an upload: look at the file, draw its previews, and call it ready or say why it cannot be used."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -9,11 +10,13 @@ from novai_web.db import session
 from novai_web.engines import ffmpeg
 from novai_web.engines.store import open_store
 from novai_web.errors import UnusableMedia
-from novai_web.library import files
+from novai_web.library import files, safetensors
 from novai_web.library.models import Asset
 from novai_web.tools.tool import Estimate, Input, Step, Tool, Work
 
 _A = {"video": "a video", "audio": "sound without a picture", "image": "a picture"}
+# What is known of a file that was looked at: of what a child process read, and of weights.
+_LOOKED_AT = {"container", "tensors"}
 
 
 class PrepareInput(Input):
@@ -27,7 +30,7 @@ def look(given: PrepareInput, work: Work) -> None:
         return
     if asset.is_processing:
         try:
-            media = _probe(asset, work)
+            media = _facts(asset, work)
         except UnusableMedia as problem:
             reason = str(problem)
             work.write(lambda: refuse(asset.id, reason))
@@ -46,8 +49,7 @@ def draw(given: PrepareInput, work: Work) -> None:
         return
     folder = work.folder / "previews"
     folder.mkdir(exist_ok=True)
-    media = ffmpeg.Media.from_json(asset.media)
-    drawn = ffmpeg.previews(work.fetch(asset), media, folder, ffmpeg.Limits.of(work.settings))
+    drawn = _drawn(asset, folder, work)
     work.progress(0.9)
     kept = files.put_previews(open_store(work.settings), asset.id, drawn)
     work.write(lambda: _ready(asset.id, kept))
@@ -60,6 +62,21 @@ def _read(asset_id: int, work: Work) -> Asset | None:
     return found[0]
 
 
+def _facts(asset: Asset, work: Work) -> dict[str, Any]:
+    """What its row will say of the file. Weights were read whole when they came in, and are read again here."""
+    if asset.kind == "model":
+        return safetensors.read(work.fetch(asset)).to_json()
+    return _probe(asset, work).to_json()
+
+
+def _drawn(asset: Asset, folder: Path, work: Work) -> Mapping[str, Path]:
+    """The previews that could be drawn; weights have no face."""
+    if asset.kind == "model":
+        return {}
+    media = ffmpeg.Media.from_json(asset.media)
+    return ffmpeg.previews(work.fetch(asset), media, folder, ffmpeg.Limits.of(work.settings))
+
+
 def _probe(asset: Asset, work: Work) -> ffmpeg.Media:
     media = ffmpeg.probe(work.fetch(asset), ffmpeg.Limits.of(work.settings))
     if media.kind != asset.kind:
@@ -67,11 +84,13 @@ def _probe(asset: Asset, work: Work) -> ffmpeg.Media:
     return media
 
 
-def _looked_at(asset_id: int, media: ffmpeg.Media) -> None:
+def _looked_at(asset_id: int, media: dict[str, Any]) -> None:
     asset = _find(asset_id, lock=True)
     if asset is not None and asset.is_processing:
-        asset.media = media.to_json()
-        asset.duration_seconds, asset.width, asset.height = media.duration_seconds, media.width, media.height
+        asset.media = asset.media | media
+        asset.duration_seconds, asset.width, asset.height = (
+            media.get(name) for name in ("duration_seconds", "width", "height")
+        )
 
 
 def _ready(asset_id: int, previews: Mapping[str, str]) -> None:
@@ -105,7 +124,7 @@ def _gave_up(raw: Mapping[str, Any], reason: str) -> None:
     """A file that was looked at is good, with or without previews."""
     asset_id = int(raw["asset_id"])
     asset = _find(asset_id, lock=True)
-    if asset is not None and "container" in asset.media:
+    if asset is not None and _LOOKED_AT & asset.media.keys():
         return _ready(asset_id, {})
     return refuse(asset_id, reason)
 

@@ -12,9 +12,12 @@ from novai_web.errors import InvalidInput
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset, Kind
 from novai_web.tools.sentences import sentences
-from novai_web.vendors import Done, File, Vendor
+from novai_web.vendors import Done, File, Uploading, Vendor
 
 Queue = Literal["cpu", "io"]
+# What a file says of itself in its Content Credentials: an AI made it, an AI changed or added to something, people
+# joined or cut it, or a program computed it without anything learned.
+Origin = Literal["made", "composite", "edited", "computed"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class Reading:
 
     library: Library
     settings: Settings
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the job has a step behind it: what was right when it began is not asked again."""
+        return self.library.with_trash
 
 
 class Input(BaseModel):
@@ -58,10 +66,11 @@ class Promise:
 
 @dataclass(frozen=True)
 class Part:
-    """What one job of a batch is given."""
+    """What one job of a batch is given, and what it holds of the price: by what it promises where nothing is said."""
 
     given: Input
     promises: Sequence[Promise]
+    credits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Work(Protocol):
 
     def progress(self, done: float) -> None: ...
 
-    def fetch(self, asset: Asset) -> Path: ...
+    def fetch(self, asset: Asset, part: str = "original") -> Path: ...
 
     def keep(self, path: Path, made: "Made", *, n: int = 0) -> Asset: ...
 
@@ -91,24 +100,36 @@ class Work(Protocol):
 
     def wait(self, seconds: float) -> None: ...
 
-    def paid(self, vendor: Vendor, request: Mapping[str, Any], *, cost_credits: int) -> Done: ...
+    def upload(
+        self, vendor: Uploading, path: Path, *, mime: str, name: str, heard: Callable[[], None] | None = None
+    ) -> str: ...
+
+    def paid(
+        self, vendor: Vendor, request: Mapping[str, Any], *, cost_credits: int, cost_microusd: int | None = None
+    ) -> Done: ...
 
     def bring(self, vendor: Vendor, file: File) -> Path: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What is known of a file that a step hands over to be kept."""
+    """What is known of a file that a step hands over to be kept.
+
+    `sha256` is of the file as it is handed over, if somebody reckoned it: what is kept is signed, and hashed anew.
+    `pieces`: lengths and SHA-256 of what its media data consists of, if the engine has reckoned them.
+    """
 
     kind: Kind
     type: str
+    origin: Origin
     name: str
     mime: str
-    sha256: str
+    sha256: str = ""
     media: dict[str, Any]
     recipe: dict[str, Any]
     sources: Sequence[tuple[str, Any]] = ()  # (role, Asset or Hook)
     previews: Mapping[str, Path] = field(default_factory=dict)
+    pieces: Sequence[tuple[int, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,8 @@ class Tool:
     `price` and `estimate` are asked with the installation's settings and have no side effects. `split` turns
     one input into many jobs. `gave_up` is told, in the transaction that ends it, that a job failed or was
     cancelled, with its stored input and the reason. `pace` holds for the whole installation, whose settings go first.
+    `is_kept`: what a batch of it makes stays in the library for good, because somebody paid for it.
+    `engine` says which vendors it spends money at, a key of `vendors.menu.ENGINES`; None: it works on this machine.
     """
 
     slug: str
@@ -139,6 +162,8 @@ class Tool:
     queue: Queue = "cpu"
     deadline_seconds: int = 3600
     pace: Pace | None = None
+    is_kept: bool = False
+    engine: str | None = None
     split: Callable[[Any, Settings], Sequence[Part]] | None = None
     name: Callable[[Any], str] = lambda given: ""
     gave_up: Callable[[Mapping[str, Any], str], None] | None = None

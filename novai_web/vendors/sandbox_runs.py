@@ -71,7 +71,11 @@ class SandboxRuns:
     """The sandbox vendor at `url`."""
 
     name = "sandbox"
+    title = "the sandbox vendor"
+    is_sandbox = True
     longest_run_seconds = 600.0
+    start_seconds = None
+    has_list = True
 
     def __init__(self, url: str, *, is_dear: bool = False, listed_within_seconds: float = 8.0) -> None:
         self.url = url.rstrip("/")
@@ -122,6 +126,10 @@ class SandboxRuns:
 
     def recent(self) -> Sequence[Seen]:
         return self._list(since=f"{time.time() - DAY_SECONDS:.0f}")
+
+    def check(self) -> str:
+        self._list(since=f"{time.time():.0f}")
+        return "It answers."
 
     def fetch(self, file: File, path: Path, heard: Callable[[], None]) -> None:
         if not file.url.startswith(f"{self.url}/files/"):

@@ -78,4 +78,6 @@ password_tries = limiter.shared_limit(_setting("sign_in_limit"), scope="password
 changes = limiter.shared_limit(_setting("api_limit"), scope="changes")
 uploads = limiter.shared_limit(_setting("upload_limit"), scope="uploads")
 reads = limiter.shared_limit(_setting("read_limit"), scope="reads")
+# Vendors ring once or a few times for each run; what is refused costs a signature to check.
+webhooks = limiter.shared_limit("600 per minute", scope="webhooks")
 polls = limiter.shared_limit("120 per minute", scope="polls")

@@ -50,7 +50,10 @@ def answer(name: str, entries: Sequence[Entry], extra: dict[str, bytes] | None =
     archive = ZipStream(compress_type=ZIP_STORED, sized=True)
     store = who.store()
     for entry in entries:
-        archive.add(_read(store, entry.asset), entry.name, size=entry.asset.size_bytes)
+        archive.add(_read(store, entry.asset.store_key), entry.name, size=entry.asset.size_bytes)
+        if key := entry.asset.previews.get("credentials"):  # of a file that has no place for them inside
+            size = entry.asset.media["credentials"]["size_bytes"]
+            archive.add(_read(store, key), f"{entry.name}.c2pa", size=size)
     for extra_name, content in (extra or {}).items():
         archive.add(content, extra_name)
     length = len(archive)
@@ -66,10 +69,10 @@ def _bytes(archive: Iterable[bytes]) -> Iterator[bytes]:
     yield from archive
 
 
-def _read(store: Store, asset: Asset) -> Iterator[bytes]:
+def _read(store: Store, key: str | None) -> Iterator[bytes]:
     """Opened when its turn comes: thousands of files open at once are more than a process may have."""
-    assert asset.store_key is not None, "a delivered asset has a file"
-    yield from store.read(asset.store_key)
+    assert key is not None, "a delivered asset has a file"
+    yield from store.read(key)
 
 
 def _manifest(outputs: Sequence[Delivered]) -> bytes:

@@ -11,13 +11,16 @@ const results = () => document.getElementById("picker-results");
 function show() {
   for (const box of body.querySelectorAll("[data-choose]")) box.checked = chosen.has(box.value);
   const whole = dialog.querySelector("[data-picker-whole]");
-  whole.hidden = !results()?.dataset.whole;
+  whole.hidden = isOne() || !results()?.dataset.whole;
   whole.textContent = `Add all ${results()?.dataset.total ?? ""}`;
   dialog.querySelector("[data-picker-count]").textContent = chosen.size ? `${chosen.size} chosen` : "";
   const add = dialog.querySelector("[data-picker-add]");
   add.textContent = chosen.size ? `Add ${chosen.size}` : "Add";
   add.setAttribute("aria-disabled", String(!chosen.size));
 }
+
+/** A column that holds one thing takes the last one that was ticked. */
+const isOne = () => "one" in column.dataset;
 
 function open(button) {
   column = button.closest("[data-picks]");
@@ -35,8 +38,9 @@ async function take(query) {
   const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
   const list = column.querySelector("[data-pick-list]");
   const known = new Set(idsIn(column));
-  for (const pick of parsed.querySelectorAll("[data-id]")) {
-    if (known.has(pick.dataset.id)) continue;
+  if (isOne()) list.replaceChildren();
+  for (const pick of [...parsed.querySelectorAll("[data-id]")].slice(0, isOne() ? 1 : undefined)) {
+    if (known.has(pick.dataset.id) && !isOne()) continue;
     pick.querySelector("input").name = column.dataset.picks;
     list.append(pick);
   }
@@ -58,7 +62,8 @@ document.addEventListener("click", (event) => {
   if (opener) open(opener);
   const box = event.target.closest("[data-choose]");
   if (box) {
-    if (event.shiftKey && last) range(box);
+    if (isOne() && box.checked) chosen.clear();
+    if (event.shiftKey && last && !isOne()) range(box);
     else chosen[box.checked ? "add" : "delete"](box.value);
     last = box;
     show();

@@ -20,6 +20,9 @@ function later(event) {
   }, WAIT_MS[event.type]);
 }
 
+// What was uploaded just now is being prepared: the price is asked for again until it is ready.
+setInterval(() => !document.hidden && quote?.querySelector("[data-again]") && htmx.trigger(quote, "quote"), 2500);
+
 form?.addEventListener("input", later);
 form?.addEventListener("change", later);
 for (const fold of document.querySelectorAll("details[data-fold]")) {

@@ -9,7 +9,7 @@ from typing import Any
 from novai_web.engines.ffmpeg import child
 from novai_web.engines.ffmpeg.deciding import make_plan
 from novai_web.engines.ffmpeg.explaining import explain
-from novai_web.engines.ffmpeg.media import Checked, Limits, Media
+from novai_web.engines.ffmpeg.media import Checked, Copied, Limits, Media
 from novai_web.engines.ffmpeg.planning import Plan, Variant, needs_reframing, target_size
 from novai_web.engines.ffmpeg.rendering import render
 from novai_web.engines.ffmpeg.settings import Fill, Framing, Making, RenderSettings, Sound
@@ -18,6 +18,7 @@ from novai_web.errors import UnusableMedia
 
 __all__ = [
     "Checked",
+    "Copied",
     "Framing",
     "HookStyle",
     "Limits",
@@ -28,6 +29,8 @@ __all__ = [
     "Sound",
     "Variant",
     "contact_sheet",
+    "copies",
+    "credentials_of",
     "explain",
     "needs_reframing",
     "plan",
@@ -108,6 +111,24 @@ def previews(
     return made
 
 
+def copies(paths: Sequence[Path], folder: Path, long_side: int, limits: Limits) -> list[Copied | UnusableMedia]:
+    """JPEG copies of pictures with nothing in them but the picture, none larger than `long_side`, in order.
+
+    A picture that cannot be read is its refusal; one on which the child dies takes no other with it.
+    """
+    seconds = limits.probe_seconds_max * max(1, len(paths))
+    asked = {"paths": [str(path.absolute()) for path in paths], "folder": str(folder.absolute())}
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        answers = child.ask("copies", limits, seconds, long_side=long_side, **asked)
+    except UnusableMedia as error:
+        if len(paths) == 1:
+            return [error]
+        each = enumerate(paths)
+        return [copies([path], folder / f"{number:04}", long_side, limits)[0] for number, path in each]
+    return [UnusableMedia(answer["refusal"]) if "refusal" in answer else Copied.from_json(answer) for answer in answers]
+
+
 def contact_sheet(
     texts: Sequence[str],
     style: HookStyle,
@@ -136,6 +157,27 @@ def contact_sheet(
         background=str(background.absolute()) if background else None,
     )
     return [Path(path) for path in answer]
+
+
+def credentials_of(
+    path: Path, mime: str, ingredient: Mapping[str, Any], anchors: bytes, folder: Path, limits: Limits
+) -> Path:
+    """What a foreign file says of itself in its Content Credentials, as a file in `folder`: see engines/credentials.
+
+    Raises UnusableMedia when it cannot be read.
+    """
+    target = folder / "ingredient.c2pa"
+    child.ask(
+        "credentials",
+        limits,
+        limits.probe_seconds_max,
+        path=str(path.absolute()),
+        mime=mime,
+        ingredient=dict(ingredient),
+        anchors=anchors.decode(),
+        target=str(target.absolute()),
+    )
+    return target
 
 
 def what_is_missing() -> list[str]:

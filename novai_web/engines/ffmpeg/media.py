@@ -1,6 +1,6 @@
 """What is known about a media file, and the limits under which it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,6 +11,7 @@ MEGABYTE = 1024**2
 GIGABYTE = 1024**3
 
 Kind = Literal["video", "audio", "image"]
+LIKE_BITS_MAX = 8  # of the 256 in a fingerprint, in which two pictures differ that show the same
 FACES = "faces"  # the folder of the small pictures, beside the finished variants
 Way = Literal["copy", "exact", "normalise", "naive"]  # how one picture track is made
 
@@ -57,10 +58,10 @@ class Checked(_Json):
     """What was found when a finished variant was read back, and how its picture was made.
 
     `why` reads after "because". `faces` are small pictures of it, by name ("poster", "thumb"), shared by all variants
-    that show the same, and gone when the render is over; there may be none.
+    that show the same, and gone when the render is over; there may be none. `pieces` are lengths and SHA-256 of what
+    its media data consists of, for whoever signs it.
     """
 
-    sha256: str
     size_bytes: int
     media: Media
     frames: int
@@ -68,10 +69,25 @@ class Checked(_Json):
     way: Way = "naive"
     why: str = ""
     faces: Mapping[str, str] = field(default_factory=dict)
+    pieces: Sequence[tuple[int, str]] = ()
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Self:
         return super().from_json({**given, "media": Media.from_json(given["media"])})
+
+
+@dataclass(frozen=True)
+class Copied(_Json):
+    """A clean copy of a picture. `print` is its fingerprint: 256 bits in hexadecimal, alike for pictures that are."""
+
+    path: str
+    width: int
+    height: int
+    print: str
+
+    def is_like(self, other: "Copied") -> bool:
+        """Whether both show the same, as far as a fingerprint says: another size, another quality, hardly another."""
+        return (int(self.print, 16) ^ int(other.print, 16)).bit_count() <= LIKE_BITS_MAX
 
 
 @dataclass(frozen=True)

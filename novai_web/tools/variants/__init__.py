@@ -103,9 +103,9 @@ def _made(cell: Variant, name: str, given: VariantsInput, checked: ffmpeg.Checke
     return Made(
         kind="video",
         type="variant",
+        origin="edited",
         name=Path(name).stem,
         mime="video/mp4",
-        sha256=checked.sha256,
         media=checked.media.to_json(),
         recipe={
             "tool": tool.slug,
@@ -118,6 +118,7 @@ def _made(cell: Variant, name: str, given: VariantsInput, checked: ffmpeg.Checke
         },
         sources=[(role, source) for role, source in used if source is not None],
         previews={part: Path(path) for part, path in checked.faces.items()},
+        pieces=checked.pieces,
     )
 
 

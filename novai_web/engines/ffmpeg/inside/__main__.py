@@ -15,7 +15,8 @@ from novai_web.errors import UnusableMedia
 Say = Callable[..., None]
 Verb = Callable[[dict[str, Any], Limits, Say], None]
 
-VERBS = ("probe", "previews", "sheet", "render")  # the modules beside this one that have an `answer`
+# The modules beside this one that have an `answer`.
+VERBS = ("probe", "previews", "sheet", "render", "copies", "credentials")
 
 
 def main(verb: str) -> None:

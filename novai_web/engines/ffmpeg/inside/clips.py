@@ -345,10 +345,10 @@ class _Attempt:
         writing.write(draft, tracks)
         expected = self._expected(finished, tracks)
         looked = self._looked(finished, draft, expected)
-        media, sha256 = check_variant(draft, expected, looked.media, self.shop.limits)
+        media = check_variant(draft, expected, looked.media, self.shop.limits)
         checked = Checked(
-            sha256=sha256,
             size_bytes=draft.stat().st_size,
+            pieces=writing.pieces(tracks),
             media=media,
             frames=finished.frames,
             peak_dbfs=sounding.heard.peak_dbfs if sounding.heard else None,

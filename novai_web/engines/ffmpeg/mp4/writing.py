@@ -1,9 +1,10 @@
 """Writing an MP4 in one go, its index first, from samples that lie anywhere in memory or in other mapped files."""
 
+import hashlib
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,10 @@ VIEWS_AT_ONCE = 1000  # the system takes 1024
 TICKS_MIN = 48_000  # a second of the movie, so that a sound's edit is exact to about a sample
 UNDETERMINED = 0x55C4  # the language "und", in three times five bits
 
+# Kept free in front of the index for what is signed when the file is finished: see engines/credentials/room.py.
+ROOM_BYTES, ROOM_BYTES_PER_CHUNK = 8 * 1024, 48
+# What is signed begins so far behind the beginning of the media data, however long its head is.
+SIGNED_FROM, SHORT_HEAD = 16, 8
 INDEX_BYTES_MAX = 1 << 28  # far more than the index of the longest tracks that are read
 
 _32_BITS = 1 << 32
@@ -48,6 +53,7 @@ class TrackOut:
     width: int = 0
     height: int = 0
     language: int = UNDETERMINED
+    digests: dict[tuple[int, int], str] = field(default_factory=dict, repr=False, compare=False)  # of its chunks
 
 
 class _Chunk(NamedTuple):
@@ -62,19 +68,51 @@ class _Chunk(NamedTuple):
 
 def write(path: Path, tracks: Sequence[TrackOut]) -> int:
     """Returns the size of the file, in bytes. An OSError goes up, and leaves what was written so far."""
-    chunks = sorted(chunk for number, track in enumerate(tracks) for chunk in _chunks(number, track))
+    chunks = _in_order(tracks)
     length = sum(chunk.length for chunk in chunks)
-    kind = _kind(tracks)
-    data = struct.pack(">I4s", 8 + length, b"mdat")
-    if 8 + length >= _32_BITS:
-        data = struct.pack(">I4sQ", 1, b"mdat", 16 + length)
+    kind, free = _kind(tracks), box(b"free", bytes(ROOM_BYTES + ROOM_BYTES_PER_CHUNK * len(chunks)))
+    data = _data_head(length)
     wide = length + INDEX_BYTES_MAX >= _32_BITS
-    size = len(kind) + len(_movie(tracks, chunks, 0, wide)) + len(data)
-    head: list[Bytes] = [kind, _movie(tracks, chunks, size, wide), data]
+    size = len(kind) + len(free) + len(_movie(tracks, chunks, 0, wide)) + len(data)
+    head: list[Bytes] = [kind, free, _movie(tracks, chunks, size, wide), data]
     with path.open("wb", buffering=0) as file:
         samples = (tracks[chunk.track].samples[chunk.first : chunk.last] for chunk in chunks)
         _write_all(file.fileno(), head, samples)
     return size + length
+
+
+def pieces(tracks: Sequence[TrackOut]) -> list[tuple[int, str]]:
+    """Length and SHA-256 of each chunk of the media data that `write` writes, as far as it is to be signed.
+
+    Files that share a track share its chunks, so that each is hashed once for all of them.
+    """
+    chunks = _in_order(tracks)
+    skipped = SIGNED_FROM - len(_data_head(sum(chunk.length for chunk in chunks)))
+    found: list[tuple[int, str]] = []
+    for chunk in chunks:
+        digest = _digest(tracks[chunk.track], chunk, 0 if found else skipped)
+        found.append((chunk.length - (0 if found else skipped), digest))
+    return found
+
+
+def _digest(track: TrackOut, chunk: _Chunk, skipped: int) -> str:
+    known = None if skipped else track.digests.get((chunk.first, chunk.last))
+    if known is None:
+        content = memoryview(b"".join(track.samples[chunk.first : chunk.last]))[skipped:]
+        known = hashlib.sha256(content).hexdigest()
+        if not skipped:
+            track.digests[chunk.first, chunk.last] = known
+    return known
+
+
+def _in_order(tracks: Sequence[TrackOut]) -> list[_Chunk]:
+    return sorted(chunk for number, track in enumerate(tracks) for chunk in _chunks(number, track))
+
+
+def _data_head(length: int) -> bytes:
+    if SHORT_HEAD + length < _32_BITS:
+        return struct.pack(">I4s", SHORT_HEAD + length, b"mdat")
+    return struct.pack(">I4sQ", 1, b"mdat", 16 + length)
 
 
 def _write_all(descriptor: int, head: list[Bytes], pieces: Iterable[Sequence[Bytes]]) -> None:
