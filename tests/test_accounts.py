@@ -151,17 +151,17 @@ def test_a_refused_sign_in_takes_as_long_whether_or_not_there_is_an_account(app:
     def seconds(email: str) -> float:
         taken = []
         for _ in range(7):
-            begun = time.perf_counter()
+            begun = time.process_time()
             with pytest.raises(accounts.WrongSignIn):
                 accounts.check_sign_in(email=email, password="not the password", settings=slow)
-            taken.append(time.perf_counter() - begun)
+            taken.append(time.process_time() - begun)
         return statistics.median(taken)
 
     known, unknown = seconds("ada@example.com"), seconds("nobody@example.com")
     assert 0.5 < known / unknown < 2
-    begun = time.perf_counter()
+    begun = time.process_time()
     session.scalar(select(Account).limit(1))
-    assert unknown > 3 * (time.perf_counter() - begun), "the password was not hashed at all"
+    assert unknown > 3 * (time.process_time() - begun), "the password was not hashed at all"
 
 
 def test_a_hash_with_old_parameters_is_renewed_at_sign_in(app: Flask, settings: Settings) -> None:

@@ -207,13 +207,15 @@ def test_a_job_that_stops_its_worker_three_times_fails_and_says_so(submit, run, 
 
 def test_progress_never_goes_back_and_is_whole_only_on_success(submit, store, settings):
     job = submit(copies=4, seconds=0.8).jobs[0]
-    seen: list[float] = []
+    seen: list[tuple[float, bool]] = []
     worker = _work_beside(store, settings)
     while worker.is_alive():
-        seen.append(fresh(job).progress)
+        now = fresh(job)
+        seen.append((now.progress, now.state == "succeeded"))
         session.rollback()
         time.sleep(0.05)
-    assert seen == sorted(seen) and max(seen) < 1 and len(set(seen)) > 2
+    assert seen == sorted(seen) and len(set(seen)) > 2
+    assert all((progress == 1) == is_success for progress, is_success in seen)
     assert fresh(job).progress == 1
 
 
