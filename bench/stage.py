@@ -119,8 +119,7 @@ class Stage:
         self.keep_house()
         wait(lambda: all(run.is_over for run in self.bill()), max(10.0, patience_seconds - elapsed))
         self.keep_house()
-        if self.sandbox_url:
-            wait(self._is_accounted_for, BOOKED_SECONDS)
+        wait(self._is_accounted_for, BOOKED_SECONDS)
         return elapsed
 
     def _is_accounted_for(self) -> bool:
