@@ -33,7 +33,7 @@ from novai_web.credits.invariants import INVARIANTS
 
 PEOPLE = 4
 AUDIT_SECONDS = 5
-DRAIN_SECONDS = 420  # longer than the longest pause between two tries, which is five minutes
+DRAIN_SECONDS = 720  # longer than the longest pause between two tries (five minutes), and than a second doubt (ten)
 TOOLS_DRAIN_SECONDS = 900  # and than two answers that may still come, of a vendor whose answer takes five minutes
 
 
