@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import redis
 from dotenv import dotenv_values
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from novai_web import presence
@@ -126,16 +127,21 @@ def _database(settings: Settings) -> str:
     return f"answers, with tables of version {found}"
 
 
-def _clock(settings: Settings) -> str:
-    """The database's clock rules leases and days; this machine's still dates logs, tokens and links."""
+def _asked(query: TextClause, unknown: str) -> Any:
+    """What the database says to this. Raises Trouble, with what is `unknown` then, when it says nothing."""
     try:
-        before = time.time()
-        said: datetime = session.scalars(text("SELECT clock_timestamp()")).one()
-        off = abs(said.timestamp() - (before + time.time()) / 2)
+        return session.scalars(query).one()
     except SQLAlchemyError:
-        raise Trouble("The database's clock cannot be read.", "Mend the database first.") from None
+        raise Trouble(unknown, "Mend the database first.") from None
     finally:
         session.rollback()
+
+
+def _clock(settings: Settings) -> str:
+    """The database's clock rules leases and days; this machine's still dates logs, tokens and links."""
+    before = time.time()
+    said: datetime = _asked(text("SELECT clock_timestamp()"), "The database's clock cannot be read.")
+    off = abs(said.timestamp() - (before + time.time()) / 2)
     if off > CLOCK_SECONDS_MAX:
         raise Trouble(
             f"This machine's clock and the database's are {off:.0f} seconds apart.",
@@ -238,12 +244,7 @@ def _workers(settings: Settings) -> str:
 
 
 def _queue(settings: Settings) -> str:
-    try:
-        oldest = float(session.scalars(OLDEST).one())
-    except SQLAlchemyError:
-        raise Trouble("Whether jobs are waiting is not known.", "Mend the database first.") from None
-    finally:
-        session.rollback()
+    oldest = float(_asked(OLDEST, "Whether jobs are waiting is not known."))
     if oldest > WAIT_SECONDS_MAX:
         raise Trouble(
             f"A job has been due for {oldest / 60:.0f} minutes.",

@@ -65,7 +65,7 @@ class _Doorman:
         visitor = self._visitor(environ.get("HTTP_COOKIE", ""), minute)
         if visitor is None or not self._may_poll(visitor[0], minute):
             return False
-        asked = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=10).get("ids", [""])
+        asked = parse_qs(environ.get("QUERY_STRING", "")).get("ids", [""])
         given = {"account": visitor[0], "session": visitor[1], **finding.cards_asked(answers.numbers(asked[0]))}
         return bool(environ["HTTP_HX_PTAG"] == self._version(given))
 
