@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test quick check lint format lock settings assets bench chaos load
+.PHONY: help run test quick check lint format lock settings assets screenshots bench chaos load
 PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist worksteal
 
 help:  ## Print this list.
@@ -45,6 +45,11 @@ settings:  ## Write .env.example anew from the settings.
 assets:  ## Build static/dist from assets/ with npm; the result is committed, so that nothing else needs Node.
 	npm ci --ignore-scripts --no-fund --no-audit
 	npm run build
+
+screenshots:  ## Write a picture of every page, in both themes at three widths, into docs/screenshots; about ten minutes.
+	@bin/system-packages
+	@bin/install dev
+	.venv/bin/python bin/screenshots
 
 bench:  ## Measure how many times faster variants are made than by one FFmpeg process for each; about an hour.
 	@bin/install dev

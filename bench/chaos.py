@@ -113,12 +113,14 @@ def chaos(given: argparse.Namespace, seed: int) -> Outcome:
         making = [partial(makers.make, makers.furnished(person)) for person in people] if given.tools else []
         crowd = Crowd(people, given.jobs, given.seconds, seed, making=making)
         auditor, bells = Auditor(stage), makers.FalseBells(people[0], seed)
-        for one in (crowd, auditor, bells):
+        administrator = makers.FickleAdministrator(stage.database, seed)
+        for one in (crowd, auditor, bells, administrator):
             one.start()
         stage.hands.carry_out(planned)
         crowd.finish_acting()
         stage.hands.stop_all()
         bells.stop()
+        administrator.stop()
         say("  calm; waiting for the rest")
         drained = stage.settle(TOOLS_DRAIN_SECONDS if given.tools else DRAIN_SECONDS)
         crowd.stop_watching()

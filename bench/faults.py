@@ -61,6 +61,7 @@ TOOLS_FAULTS: Sequence[tuple[str, dict[str, Any]]] = (
     ("fal-queue", {"fault": "status", "status": 429, "retry_after": 2, "body": NO, "method": "POST"}),
     ("fal-queue", {"fault": "status", "status": 503, "body": "<html>not its own words</html>"}),
     ("fal-queue", {"fault": "garbled"}),
+    ("fal-queue", {"fault": "status", "status": 404, "body": "<html>not its own words</html>", "method": "GET"}),
     ("fal-queue", {"fault": "slow", "seconds": 3.0}),
     ("fal-queue", {"fault": "lost", "method": "PUT"}),
     ("fal-queue", {"fault": "status", "status": 401, "body": '{"detail": "No user found"}', "method": "GET"}),
@@ -73,15 +74,26 @@ TOOLS_FAULTS: Sequence[tuple[str, dict[str, Any]]] = (
     ("gemini", {"fault": "lost", "method": "POST"}),
     ("gemini", {"fault": "garbled"}),
     ("gemini", {"fault": "status", "status": 503}),
+    ("wavespeed", {"fault": "lost", "method": "POST", "path": "/video-face-swap"}),
+    ("wavespeed", {"fault": "cut", "method": "POST"}),
+    ("wavespeed", {"fault": "status", "status": 404, "body": "<html>not its own words</html>", "method": "GET"}),
+    ("wavespeed", {"fault": "garbled"}),
+    ("wavespeed", {"fault": "slow", "seconds": 3.0}),
+    ("wavespeed-media", {"fault": "cut", "after_bytes": 100}),
+    ("picsi", {"fault": "lost", "method": "POST", "path": "/video"}),
+    ("picsi", {"fault": "cut", "after_bytes": 10}),
+    ("picsi", {"fault": "status", "status": 503, "method": "GET"}),
+    ("picsi", {"fault": "garbled"}),
 )
-# Points that a request reaches, with the requests: an error there is an answer of 500, which the fault explains.
+# Points that a request reaches, with the requests: an error there is an answer of 500, which the fault explains. Those
+# that few requests reach come first: another must not take what only they can explain.
 AT_THE_DOOR = {
+    "settle.before_commit": ("DELETE /jobs/",),
+    "upload.after_write": ("POST /audios",),
+    "upload.after_rename": ("POST /audios",),
     "create.before_commit": ("POST ", "DELETE "),
     "create.after_commit": ("POST ", "DELETE "),
     "create.after_bell": ("POST ", "DELETE "),
-    "upload.after_write": ("POST /audios",),
-    "upload.after_rename": ("POST /audios",),
-    "settle.before_commit": ("DELETE /jobs/",),
 }
 
 

@@ -3,17 +3,22 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
 import httpx
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from bench.crowd import Person, noted
 from novai_web.tools import character_diagram, face_swap, lora_image, lora_trainer
+from novai_web.vendors import menu
 from tests import media
 from tests.things import png
 from tests.weights import weights
@@ -23,7 +28,11 @@ PICTURES = 10
 # What is asked of the vendors in words, besides nothing.
 WISHES = ("refuse", "broken", "fail", "nothing", "html", "moved", "gone", "pickle", "expired", "elsewhere", "stubborn")
 DIAGRAM_WISHES = ("refuse", "block", "words", "nothing", "garbage", "html", "bad")
-FACE_WISHES = ("refuse", "fail", "html")
+FACE_WISHES = ("refuse", "fail", "html", "nothing", "elsewhere")  # what each vendor of faces understands
+CHOICE_SECONDS = 4
+CHOOSE = text("""
+    INSERT INTO vendor_choices (engine, vendor) VALUES (:engine, :vendor)
+    ON CONFLICT (engine) DO UPDATE SET vendor = excluded.vendor""")
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,33 @@ def make(library: Library, person: Person, http: httpx.Client, rng: random.Rando
     if said["batch"]:
         person.diary.told_batch(key, said["batch"]["id"])
     person.diary.told_jobs(key, [job["id"] for job in said["jobs"]])
+
+
+class FickleAdministrator:
+    """Chooses another vendor for faces every few seconds, so that each is drilled, and swaps begin in between."""
+
+    def __init__(
+        self, database: Callable[[], AbstractContextManager[Connection]], seed: int, seconds: float = CHOICE_SECONDS
+    ) -> None:
+        self.database, self.seconds = database, seconds
+        self.vendors = list(menu.ENGINES[face_swap.ENGINE])
+        random.Random(f"choices {seed}").shuffle(self.vendors)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._choose, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _choose(self) -> None:
+        for vendor in cycle(self.vendors):
+            with suppress(SQLAlchemyError), self.database() as connection:  # the database may be down just now
+                connection.execute(CHOOSE, {"engine": face_swap.ENGINE, "vendor": vendor})
+            if self._done.wait(self.seconds):
+                return
 
 
 class FalseBells:

@@ -11,7 +11,7 @@ from novai_web.api.errors import problem
 from novai_web.config import Settings
 from novai_web.embedded import servers
 from novai_web.pages.errors import say
-from novai_web.web import errors, limits, receiving, safety, who
+from novai_web.web import compressing, errors, limits, receiving, safety, who
 from novai_web.web.paths import IdConverter
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +26,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.connect(app, settings)
     db.migrations(app, ROOT / "migrations")
     queue.connect(settings)
+    compressing.register(app)
     receiving.register(app, settings)
     safety.register(app, settings)
     limits.register(app, settings)

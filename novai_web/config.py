@@ -191,6 +191,9 @@ class Settings(BaseSettings):
     image_pixels_max: int = Field(64_000_000, ge=1, description="Largest picture accepted, in pixels.")
     trash_days: int = Field(30, ge=0, description="How long deleted things can be restored.")
     batch_hours: int = Field(24, ge=1, description="How long a batch's outputs live unless kept.")
+    samples_at_start: bool = Field(
+        True, description="`make run` draws the sample media when it starts for the first time, behind everything else."
+    )
     variants_max: int = Field(2000, ge=1, description="Most variants in one batch.")
 
     # Limits of the queue

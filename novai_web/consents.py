@@ -122,21 +122,43 @@ def _mine(library: Library) -> Select[tuple[Consent]]:
     return select(Consent).where(Consent.account_id == library.account_id)
 
 
-def find(library: Library, consent_id: int) -> Consent:
-    """As it stands in the database now. Raises NotFound, also for another's."""
+def find(library: Library, consent_id: int, *, hold: bool = False) -> Consent:
+    """As it stands in the database now; `hold`: and until this transaction ends, whoever wants to revoke it. Raises
+    NotFound, also for another's."""
     query = _mine(library).where(Consent.id == consent_id)
+    query = query.with_for_update(read=True, of=Consent) if hold else query
     found = session.scalar(query.execution_options(populate_existing=True))
     if found is None:
         raise NotFound
     return found
 
 
-_NEWEST = Order("newest", Consent.id, Consent.id, True, int)
+# What a list is sorted by; with a minus in front, the other way.
+COLUMNS = ("who", "until", "given")
+STATUSES = ("given", "over", "revoked")
 
 
-def listed(library: Library, cursor: str | None = None, size: int = PAGE_SIZE) -> Page[Consent]:
-    """One page of them, newest first. Raises InvalidInput for a cursor that is none."""
-    return page(_mine(library), _NEWEST, cursor, size)
+def listed(
+    library: Library, cursor: str | None = None, size: int = PAGE_SIZE, *, sort: str = "-given", status: str = ""
+) -> Page[Consent]:
+    """One page of them, newest first unless `sort` says otherwise. Raises InvalidInput for a cursor that is none."""
+    query = _mine(library)
+    if status in STATUSES:
+        query = query.where(Consent.revoked_at.is_not(None) if status == "revoked" else Consent.revoked_at.is_(None))
+    if status in ("given", "over"):
+        query = query.where(Consent.is_over.is_(status == "over"))
+    return page(query, _order(sort), cursor, size)
+
+
+def _order(sort: str) -> Order:
+    """What has no last day comes after what has one."""
+    name, falls = sort.removeprefix("-"), sort.startswith("-")
+    if name not in COLUMNS:
+        raise InvalidInput({"sort": f"Choose one of: {', '.join(COLUMNS)}; with a minus in front, the other way."})
+    if name == "given":
+        return Order(sort, Consent.id, Consent.id, falls, int)
+    last_day = func.to_char(func.coalesce(Consent.until, LAST_DAY), "YYYY-MM-DD")
+    return Order(sort, func.lower(Consent.who) if name == "who" else last_day, Consent.id, falls, str)
 
 
 def usable(library: Library, purpose: str, limit: int = 200) -> Sequence[Consent]:
@@ -158,13 +180,16 @@ def recipe_of(consent: Consent) -> dict[str, object]:
     return {"id": consent.id, "who": consent.who, "is_synthetic": consent.is_synthetic}
 
 
-def behind(library: Library, asset: Asset) -> Consent | None:
-    """The consent that an asset was made with, as its recipe says."""
+def behind(library: Library, asset: Asset, *, hold: bool = False) -> Consent | None:
+    """The consent that an asset was made with, as its recipe says; `hold` as for `find`."""
     said = asset.recipe.get("consent")
     consent_id = said.get("id") if isinstance(said, dict) else None
     if not isinstance(consent_id, int):
         return None
-    return session.scalar(_mine(library).where(Consent.id == consent_id).execution_options(populate_existing=True))
+    try:
+        return find(library, consent_id, hold=hold)
+    except NotFound:
+        return None
 
 
 # Written as the index has them.

@@ -8,16 +8,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
+import structlog
 from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, scoped_session
 from sqlalchemy.sql.functions import Function
 
 from novai_web import failpoints
 from novai_web.config import Settings
+
+log = structlog.get_logger()
 
 Json = dict[str, Any]
 Read = TypeVar("Read")
@@ -65,7 +69,17 @@ def connect(app: Flask, settings: Settings) -> None:
         },
     }
     db.init_app(app)
+    app.teardown_appcontext(_let_go)  # before Flask-SQLAlchemy's own, which then finds nothing to do
     failpoints.tear_with(_tear_connection)
+
+
+def _let_go(_: BaseException | None) -> None:
+    """End the session. What had to be written is: a database that goes away now spoils no answer that is ready."""
+    try:
+        session.remove()
+    except SQLAlchemyError as problem:
+        log.warning("database_away", problem=type(problem).__name__)
+        session.registry.clear()  # its connection is marked as lost, and never used again
 
 
 def _tear_connection() -> None:

@@ -81,7 +81,7 @@ class Gone(NovaiError):
 
 
 class TooLarge(NovaiError):
-    """This is larger than this installation accepts."""
+    """This is larger than this installation accepts. Nothing of it was kept; send less at once, or a smaller file."""
 
     code = "too_large"
     status = 413
@@ -94,6 +94,14 @@ class IdempotencyMismatch(NovaiError):
     code = "idempotency_mismatch"
     status = 422
     title = "Key used before"
+
+
+class PriceChanged(NovaiError):
+    """This costs more than it said. Nothing was started and nothing was charged."""
+
+    code = "price_changed"
+    status = 409
+    title = "The price has changed"
 
 
 class NotEnoughCredits(NovaiError):

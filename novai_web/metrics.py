@@ -204,18 +204,23 @@ def _vendors() -> Iterator[str]:
 
 
 def _ledger(settings: Settings) -> Iterator[str]:
-    """The invariants read whole tables, so one process a minute looks, and all tell what it saw."""
+    broken = ledger_breaks(settings)
+    if broken is not None:
+        samples = [({"invariant": name}, float(broken.get(name, 0))) for name in invariants.INVARIANTS]
+        yield from _gauge("novai_ledger_breaks", "Rows that break what must hold of money and jobs.", samples)
+
+
+def ledger_breaks(settings: Settings) -> dict[str, int] | None:
+    """How many rows break which invariant; None while nobody knows. They read whole tables, so one process a minute
+    looks, and all tell what it saw."""
     try:
         server = _redis(settings.redis_url)
         if server.set(LEDGER_TURN_KEY, "taken", nx=True, ex=LEDGER_SECONDS):
             server.set(LEDGER_KEY, json.dumps({name: len(rows) for name, rows in invariants.broken().items()}))
         said: Any = server.get(LEDGER_KEY)
     except (redis.RedisError, ValueError):
-        return
-    if said is not None:
-        broken = json.loads(said)
-        samples = [({"invariant": name}, float(broken.get(name, 0))) for name in invariants.INVARIANTS]
-        yield from _gauge("novai_ledger_breaks", "Rows that break what must hold of money and jobs.", samples)
+        return None
+    return None if said is None else dict(json.loads(said))
 
 
 @cache

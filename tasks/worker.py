@@ -11,7 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from flask import Flask
 
 from novai_web import db, logs, presence, queue
@@ -55,8 +62,18 @@ def _log(**_: object) -> None:
 @worker_ready.connect
 def _be_present(sender: Any, **_: object) -> None:
     """Whoever hears the bells of a queue says so for that queue."""
-    kinds = [kind for kind in presence.KINDS if kind.removeprefix("worker-") in sender.app.amqp.queues.consume_from]
-    threading.Thread(target=_say_so, args=(kinds,), daemon=True).start()
+    threading.Thread(target=_say_so, args=(_kinds(sender),), daemon=True).start()
+
+
+@worker_shutdown.connect
+def _be_absent(**_: object) -> None:
+    """Told to stop, and done. Whoever is killed instead is missed for a while."""
+    for kind in presence.KINDS:
+        presence.leave(kind, settings)
+
+
+def _kinds(sender: Any) -> list[presence.Kind]:
+    return [kind for kind in presence.KINDS if kind.removeprefix("worker-") in sender.app.amqp.queues.consume_from]
 
 
 def _say_so(kinds: Sequence[presence.Kind]) -> None:

@@ -20,11 +20,14 @@ from werkzeug.test import TestResponse
 from novai_web import accounts, credits, db, jobs
 from novai_web.accounts import Account, passwords
 from novai_web.config import Settings
+from novai_web.credits import invariants
 from novai_web.embedded.servers import Addresses, running
 from novai_web.engines.store import open_store
 from novai_web.prices import Price
+from novai_web.sandbox import started
 from novai_web.web import limits
-from tests.bells import connect_anew
+from tests.bells import come_home, connect_anew
+from tests.studio import Studio
 
 ROOT = Path(__file__).parents[1]
 KEYS = ("FAL_KEY", "GEMINI_API_KEY", "WAVESPEED_API_KEY", "PICSI_KEY")
@@ -35,6 +38,15 @@ for name in [name for name in os.environ if name.startswith(("NOVAI_", "SUPABASE
     del os.environ[name]  # what the person at this machine has set is not what the tests are about
 for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DAILY_COST_LIMIT_CENTS", *KEYS):
     os.environ.pop(name, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What may take longest goes first, so that no core waits for another at the end. A module stays together."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0), mark.args[0] if mark else 0)
+    items.sort(key=lambda item: -longest[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +101,7 @@ def the_app(settings: Settings, database: Engine) -> Flask:
 @pytest.fixture
 def app(the_app: Flask, settings: Settings, database: Engine) -> Iterator[Flask]:
     """The application, in whose context the test runs. Afterwards its tables, its Redis and its files are empty."""
+    come_home(settings)
     with the_app.app_context():
         yield the_app
         db.session.remove()
@@ -224,6 +237,26 @@ def as_alice(alice: Account, bearer: Callable[[Account], dict[str, str]]) -> dic
 @pytest.fixture
 def as_bob(bob: Account, bearer: Callable[[Account], dict[str, str]]) -> dict[str, str]:
     return bearer(bob)
+
+
+# --- A studio of Alice's, whose paid tools work at the sandbox of all vendors ---------------------------------------
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the sandbox of all vendors is. A run takes a fifth of a second there."""
+    with started("vendors", "--folder", tmp_path_factory.mktemp("sandbox"), "--seconds", "0.2") as url:
+        yield url
+
+
+@pytest.fixture
+def studio(app: Flask, alice: Account, settings: Settings, address: str, tmp_path: Path) -> Iterator[Studio]:
+    """Afterwards the vendors are well again, and no invariant is broken."""
+    studio = Studio(app, alice, settings.model_copy(update={"sandbox_url": address}), tmp_path)
+    yield studio
+    studio.all_well_again()
+    db.session.rollback()
+    assert invariants.broken() == {}
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class Installation:
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self, command: Sequence[str] = EMBEDDED, **more: object) -> subprocess.Popen[bytes]:
-        own = {"NOVAI_DATA": str(self.data), "NOVAI_PORT": str(self.port)}
+        own = {"NOVAI_DATA": str(self.data), "NOVAI_PORT": str(self.port), "NOVAI_SAMPLES_AT_START": "false"}
         return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **own, **self.settings}, **more)  # type: ignore[call-overload, no-any-return]
 
     def start(self, command: Sequence[str] = EMBEDDED) -> None:

@@ -23,6 +23,9 @@ from novai_web.tools import Tool
 from tests import media
 from tests.things import png, put
 
+# The addresses of the sandbox that can be given trouble.
+MOUNTS = ("fal-queue", "fal-api", "fal-rest", "fal-media", "gemini", "wavespeed", "wavespeed-media", "picsi")
+
 
 class Studio:
     """`account` is who submits; every slice is run here."""
@@ -115,6 +118,10 @@ class Studio:
 
     def well_again(self, vendor: str) -> None:
         requests.delete(f"{self.settings.sandbox_url}/{vendor}/sandbox/faults", timeout=5)
+
+    def all_well_again(self) -> None:
+        for vendor in MOUNTS:
+            self.well_again(vendor)
 
     def billed(self, vendor: str) -> list[dict[str, Any]]:
         """Everything that this vendor bills, from the first run on."""

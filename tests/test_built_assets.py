@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from novai_web.pages import places
 from novai_web.pages.assets import manifest
 from novai_web.tools import INTERNAL, TOOLS
 
@@ -33,6 +34,7 @@ def test_nothing_of_an_earlier_build_is_left() -> None:
 def test_every_icon_that_is_used_is_in_the_sprite_and_no_other() -> None:
     quoted = set(re.findall(r'"([a-z0-9-]+)"', TEMPLATES))
     named = set(re.findall(r'icon\("([a-z0-9-]+)"', TEMPLATES)) | {tool.icon for tool in (*TOOLS, *INTERNAL)}
+    named |= {place.icon for place in places.PLACES}
     assert named <= icons()
     assert icons() <= quoted | named, "remove these from assets/icons.json"
     sprite = (DIST / manifest(ROOT / "static")["icons.svg"]).read_text()

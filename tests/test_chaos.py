@@ -4,6 +4,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from bench import ablations, chaos, counting, faults, pages, stage
+from bench import ablations, chaos, counting, faults, makers, pages, stage
 from bench.counting import Billed, Diary, percentile
 from bench.crowd import GaveUp, noted
 from bench.without import sitecustomize
@@ -21,7 +22,8 @@ from novai_web.config import Settings
 from novai_web.db import transaction
 from novai_web.engines.store import Store, open_store
 from novai_web.jobs import Job
-from novai_web.tools import echo
+from novai_web.tools import echo, face_swap
+from novai_web.vendors import menu
 from tests.installation import ROOT, Installation
 
 # --- Every count is fed a broken state. ------------------------------------------------------------------
@@ -232,6 +234,12 @@ def test_an_error_that_a_failpoint_raised_explains_one_crash_of_a_request_that_p
     assert hands.unexplained(crashes) == crashes[1:]
 
 
+def test_an_error_that_only_one_point_explains_is_left_to_it(tmp_path):
+    hands = faults.Hands(Installation(tmp_path), tmp_path, "", random.Random(1))
+    hands.taken.update(("create.before_commit=raise", "settle.before_commit=raise"))
+    assert hands.unexplained(["DELETE /jobs/7: 500", "POST /tools/echo/jobs: 500"]) == []
+
+
 @pytest.mark.parametrize(("said", "code", "complaints"), [("fine\n", 0, 0), ("a\n\nb\n", 1, 2), ("", 2, 1)])
 def test_fsck_is_content_only_if_it_says_so_by_its_exit_code(said, code, complaints):
     assert len(stage.complaints(said, code)) == complaints
@@ -349,6 +357,19 @@ def test_the_next_action_at_a_failpoint_is_armed_when_somebody_has_passed(tmp_pa
     point.rename(tmp_path / "claim.after.taken-1")
     hands.do(faults.Fault(0, "failpoint", "step.mid=raise"))
     assert point.read_text() == "kill" and hands.taken == {"claim.after=pause": 1}
+
+
+def test_the_administrator_of_a_drill_chooses_every_vendor_of_faces_in_turn(app, database: Engine):
+    administrator = makers.FickleAdministrator(database.begin, seed=1, seconds=0.05)
+    administrator.start()
+    seen, until = set(), time.monotonic() + 10
+    while seen < set(menu.ENGINES[face_swap.ENGINE]) and time.monotonic() < until:
+        with database.connect() as connection:
+            seen.update(connection.scalars(text("SELECT vendor FROM vendor_choices WHERE engine = 'faces'")))
+    administrator.stop()
+    assert seen == set(menu.ENGINES[face_swap.ENGINE])
+    troubled = {mount for mount, _ in faults.TOOLS_FAULTS}
+    assert troubled >= {"fal-queue", "gemini", "wavespeed", "picsi"} and set(stage.BILLING) <= troubled
 
 
 def test_a_process_of_another_installation_is_never_a_victim(tmp_path):

@@ -1,40 +1,16 @@
 """Character diagrams: one picture becomes a reference sheet, by a prompt that can be read and changed."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from flask import Flask
 
 from novai_web import credits, prices
-from novai_web.accounts import Account
-from novai_web.config import Settings
-from novai_web.credits import invariants
 from novai_web.db import session
 from novai_web.engines import ffmpeg
 from novai_web.jobs import Job
 from novai_web.library import lineage
-from novai_web.sandbox import started
 from novai_web.tools import character_diagram
-from tests.studio import Studio
 
 TOOL = character_diagram.tool
 SLUG = TOOL.slug
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with started("vendors", "--folder", tmp_path_factory.mktemp("sandbox"), "--seconds", "0") as url:
-        yield url
-
-
-@pytest.fixture
-def studio(app: Flask, alice: Account, settings: Settings, address: str, tmp_path: Path) -> Iterator[Studio]:
-    studio = Studio(app, alice, settings.model_copy(update={"sandbox_url": address}), tmp_path)
-    yield studio
-    studio.well_again("gemini")
-    session.rollback()
-    assert invariants.broken() == {}
 
 
 def test_a_picture_becomes_a_sheet_in_the_library_with_where_it_came_from(studio):

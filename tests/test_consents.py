@@ -1,5 +1,6 @@
 """Consents: whose likeness may be used; given, read again at every slice, revoked, and what was made with them."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -178,6 +179,29 @@ def test_a_plain_form_writes_one_down_or_says_what_is_missing(browser):
     assert refused.status_code == 422 and "Say how it was given" in refused.text and 'value="Carla"' in refused.text
     assert browser.post("/consents", data={"is_synthetic": "1"}).status_code == 303
     assert "Synthetic face" in browser.get("/consents").text
+
+
+def test_the_list_is_sorted_narrowed_and_exported_as_its_address_says(browser, give):
+    soon, later = today() + timedelta(days=3), today() + timedelta(days=30)
+    give(who="Berta", until=later)
+    give(who="=Anna", until=soon)
+    with transaction():
+        consents.revoke(give(who="Carla"))
+
+    def listed(asked: str) -> list[str]:
+        rows = browser.get(f"/consents.csv{asked}").text.splitlines()
+        seen = re.findall(
+            r'<a class="person"[^>]*><span class="clip"><bdi>([^<]+)', browser.get(f"/consents{asked}").text
+        )
+        assert [row.split(",")[1].removeprefix("'") for row in rows[1:]] == seen
+        return seen
+
+    assert listed("") == ["Carla", "=Anna", "Berta"]
+    assert listed("?sort=who") == ["=Anna", "Berta", "Carla"]
+    assert listed("?sort=-who&status=given") == ["Berta", "=Anna"]
+    assert listed("?sort=until") == ["=Anna", "Berta", "Carla"]
+    assert listed("?status=revoked&sort=nonsense") == ["Carla"]
+    assert listed("?status=over") == [] and "No consent is in this state." in browser.get("/consents?status=over").text
 
 
 # --- Over JSON -----------------------------------------------------------------------------------------------------

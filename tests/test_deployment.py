@@ -24,7 +24,9 @@ def _words(service: str) -> list[str]:
 
 
 def test_compose_runs_every_process_that_make_run_does():
-    assert {"migrate", "web", "worker-cpu", "worker-io", "dispatcher", "sandbox", "postgres", "redis"} == set(SERVICES)
+    servers = {"postgres", "redis"}
+    ours = {"migrate", "samples", "web", "worker-cpu", "worker-io", "dispatcher", "sandbox"}
+    assert servers | ours == set(SERVICES)
 
 
 @pytest.mark.parametrize("service", ["worker-cpu", "worker-io"])
@@ -37,7 +39,7 @@ def test_compose_workers_are_commands_that_celery_understands(service):
     assert set(given["queues"]) <= set(queue.QUEUES)
 
 
-@pytest.mark.parametrize("service", ["migrate", "dispatcher"])
+@pytest.mark.parametrize("service", ["migrate", "samples", "dispatcher"])
 def test_compose_commands_of_flask_exist(app: Flask, service):
     command: Any = app.cli
     program, option, module, *names = _words(service)
@@ -58,7 +60,7 @@ def test_compose_web_is_a_configuration_that_gunicorn_accepts(settings: Settings
 def test_every_service_starts_again_by_itself_and_says_how_it_is():
     for name, service in SERVICES.items():
         assert service["restart"] in {"unless-stopped", "on-failure"}, name
-        assert "healthcheck" in service or name == "migrate", name
+        assert "healthcheck" in service or name in ("migrate", "samples"), name
 
 
 def test_no_secret_stands_in_the_compose_file_or_on_a_command_line():

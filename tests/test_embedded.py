@@ -223,6 +223,21 @@ def test_one_that_falls_again_and_again_is_given_more_and_more_time(tmp_path, ca
         assert f"starting it again in {pause} s" in said
 
 
+def test_what_is_to_be_done_once_is_not_started_again_and_does_not_outlive_the_others(tmp_path):
+    done, busy = Service("samples", ["/bin/sh", "-c", "exit 1"]), _sleeper("samples", tmp_path / "log")
+    supervisor = Supervisor(threading.Event())
+    supervisor.start_once(done)
+    supervisor.start_once(busy)
+    first = done.process
+    _until(lambda: supervisor.tend() or (not done.is_running and (tmp_path / "log").exists()))
+    for _ in range(20):
+        supervisor.tend()
+        time.sleep(0.05)
+    assert done.process is first and busy.is_running
+    supervisor.stop(supervisor.once)
+    assert not busy.is_running and supervisor.once == []
+
+
 def test_one_that_falls_while_all_start_is_named_at_once():
     web = Service("web", ["/bin/sleep", "600"], is_ready=lambda: False)
     worker = Service("worker", ["/bin/sh", "-c", "exit 3"])

@@ -1,23 +1,17 @@
 """Face swap: videos get another face at a vendor, with a consent, each paid once and only for what was delivered."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from flask import Flask
 from sqlalchemy import select, text
 
 from novai_web import choices, consents, credits, jobs, prices
 from novai_web.accounts import Account
-from novai_web.config import Settings
-from novai_web.credits import invariants
 from novai_web.db import session, transaction
 from novai_web.errors import InvalidInput
 from novai_web.jobs import Job
 from novai_web.jobs.reconciling import reconcile
 from novai_web.library import lineage
-from novai_web.sandbox import started
 from novai_web.tools import face_swap, variants
 from tests.studio import Studio
 from tests.things import put
@@ -25,22 +19,6 @@ from tests.things import put
 TOOL = face_swap.tool
 SLUG = TOOL.slug
 VENDORS = ["fal", "wavespeed", "picsi"]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with started("vendors", "--folder", tmp_path_factory.mktemp("sandbox"), "--seconds", "0.2") as url:
-        yield url
-
-
-@pytest.fixture
-def studio(app: Flask, alice: Account, settings: Settings, address: str, tmp_path: Path) -> Iterator[Studio]:
-    studio = Studio(app, alice, settings.model_copy(update={"sandbox_url": address}), tmp_path)
-    yield studio
-    for vendor in VENDORS:
-        studio.well_again(vendor)
-    session.rollback()
-    assert invariants.broken() == {}
 
 
 @pytest.fixture

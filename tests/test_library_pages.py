@@ -131,10 +131,10 @@ def test_deleting_says_what_was_made_from_it_and_offers_undo(page, alice, alices
     answer = page.post("/library/trash", data={"ids": source.id, "kind": "video", "back": "/videos"})
     assert answer.status_code == 303 and live(alices) == {made.id}
     said = page.get("/videos").text
-    assert "1 video moved to the trash. 1 thing made from it stays." in said and "/trash/restore" in said
-    at = re.search(r'name="at" value="([^"]+)"', said)
-    assert at
-    assert page.post("/trash/restore", data={"at": at[1].replace("&#43;", "+")}).status_code == 303
+    assert "1 video moved to the trash. 1 thing made from it stays." in said
+    undo = re.search(r'action="(/undo/\d+)"', said)
+    assert undo
+    assert page.post(undo[1]).status_code == 303
     assert live(alices) == {source.id, made.id}
 
 
@@ -252,6 +252,19 @@ def test_the_trash_restores_and_empties(page, alice, alices, settings):
     assert live(alices) == {first.id} and trash.listed(alices).total == 1
     assert page.post("/trash/empty").status_code == 303
     assert trash.listed(alices).total == 0 and live(alices) == {first.id}
+
+
+def test_all_that_is_in_the_trash_is_restored_at_once_and_goes_back_by_undo(page, alice, bob, alices, settings):
+    mine = {things.put(alice, settings).id for _ in range(3)}
+    theirs = things.put(bob, settings)
+    with transaction():
+        trash.throw_away(alices, alices.assets())
+        trash.throw_away(Library(bob.id), Library(bob.id).assets())
+    assert page.post("/trash/restore", data={"all": "1", "ids": next(iter(mine))}).status_code == 303
+    assert live(alices) == mine and live(Library(bob.id)) == set()
+    undo = re.search(r'action="(/undo/\d+)"', page.get("/trash").text)
+    assert undo and page.post(undo[1]).status_code == 303
+    assert live(alices) == set() and theirs.id not in live(Library(bob.id))
 
 
 def test_a_change_without_the_token_of_the_page_is_refused(page, alice, alices, settings):

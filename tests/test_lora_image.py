@@ -1,24 +1,17 @@
 """LoRA Image: pictures with a model, in batches, each picture paid once and only if it is one."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from flask import Flask
 
 from novai_web import consents, credits, prices
-from novai_web.accounts import Account
-from novai_web.config import Settings
-from novai_web.credits import invariants
 from novai_web.db import session, transaction
 from novai_web.engines import ffmpeg
 from novai_web.engines.store import open_store
 from novai_web.errors import InvalidInput
 from novai_web.library import files, lineage
 from novai_web.library.models import Asset
-from novai_web.sandbox import started
 from novai_web.tools import lora_image
 from tests.studio import Studio
 from tests.things import put
@@ -27,22 +20,6 @@ from tests.weights import weights
 TOOL = lora_image.tool
 SLUG = TOOL.slug
 UNBILLED = {"broken", "fail"}
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with started("vendors", "--folder", tmp_path_factory.mktemp("sandbox"), "--seconds", "0.2") as url:
-        yield url
-
-
-@pytest.fixture
-def studio(app: Flask, alice: Account, settings: Settings, address: str, tmp_path: Path) -> Iterator[Studio]:
-    studio = Studio(app, alice, settings.model_copy(update={"sandbox_url": address}), tmp_path)
-    yield studio
-    for place in ("fal-queue", "fal-rest", "fal-media"):
-        studio.well_again(place)
-    session.rollback()
-    assert invariants.broken() == {}
 
 
 @pytest.fixture

@@ -3,25 +3,18 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from flask import Flask
 from pydantic import SecretStr
 
 from novai_web import consents, credits, prices
-from novai_web.accounts import Account
-from novai_web.config import Settings
-from novai_web.credits import invariants
 from novai_web.db import session, transaction
 from novai_web.errors import InvalidInput
 from novai_web.jobs import Job
 from novai_web.library import editing, lineage, safetensors, trash
 from novai_web.library.models import Asset
-from novai_web.sandbox import started
 from novai_web.tools import lora_trainer
 from tests.studio import Studio
 from tests.things import png, put
@@ -29,22 +22,6 @@ from tests.things import png, put
 TOOL = lora_trainer.tool
 SLUG = TOOL.slug
 UNBILLED = {"broken", "fail"}
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with started("vendors", "--folder", tmp_path_factory.mktemp("sandbox"), "--seconds", "0.2") as url:
-        yield url
-
-
-@pytest.fixture
-def studio(app: Flask, alice: Account, settings: Settings, address: str, tmp_path: Path) -> Iterator[Studio]:
-    studio = Studio(app, alice, settings.model_copy(update={"sandbox_url": address}), tmp_path)
-    yield studio
-    for place in ("fal-queue", "fal-rest", "fal-media"):
-        studio.well_again(place)
-    session.rollback()
-    assert invariants.broken() == {}
 
 
 @pytest.fixture

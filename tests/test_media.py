@@ -1,9 +1,12 @@
 """Files as they are served: in ranges, under safe names, to nobody but their owner."""
 
+import re
+
 import pytest
 from werkzeug.http import parse_options_header
 
-from novai_web.db import transaction
+from novai_web.accounts import Account
+from novai_web.db import session, transaction
 from novai_web.library import editing, trash
 from novai_web.library.assets import Library
 from tests import things
@@ -74,6 +77,40 @@ def test_a_name_cannot_break_out_of_its_header(client, alice, as_alice, settings
     assert said.startswith("attachment") and said.isascii() and "\n" not in said and "/" not in said
     found = parse_options_header(said)[1]
     assert set(found) == {"filename"} and found["filename"].endswith(".mp4")
+
+
+def address(page, asset, part="thumb"):
+    """Under which address a page shows it."""
+    found = re.search(rf'"(/media/{asset.id}/{part}\?v=\w+)"', page.get("/videos").text)
+    assert found
+    return found[1]
+
+
+def test_what_a_page_shows_is_kept_by_the_browser_and_what_nobody_named_is_asked_for_anew(
+    client, alice, sign_in, asset
+):
+    sign_in(client, alice)
+    kept = client.get(address(client, asset))
+    assert kept.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert address(client, asset) == address(client, asset), "or a second visit would load it anew"
+    for other in (f"/media/{asset.id}/thumb", f"/media/{asset.id}/thumb?v=", f"/media/{asset.id}/thumb?v=ü" + "0" * 24):
+        assert client.get(other).headers["Cache-Control"] == "private, no-cache"
+    saved = client.get(address(client, asset) + "&download=1")
+    assert saved.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_nobody_else_can_name_what_the_browser_keeps_and_the_key_opens_nothing(app, client, alice, bob, sign_in, asset):
+    sign_in(client, alice)
+    alices = address(client, asset)
+    with transaction():
+        session.get_one(Account, alice.id).session_version += 1  # "sign out everywhere"
+        session.flush()
+    assert client.get(alices).status_code == 401 or client.get(alices).status_code == 303
+    sign_in(client, session.get_one(Account, alice.id))
+    assert address(client, asset) != alices
+    visitor = app.test_client()
+    sign_in(visitor, bob)
+    assert visitor.get(alices).status_code == 404
 
 
 def test_a_preview_is_served_and_a_missing_one_is_not_there(client, as_alice, asset):

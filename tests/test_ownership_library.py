@@ -7,8 +7,9 @@ from flask import Flask
 from sqlalchemy import text
 
 from novai_web.db import session, transaction
-from novai_web.library import collections, hooks
+from novai_web.library import collections, editing, hooks, undoing
 from novai_web.library.assets import Library
+from novai_web.library.models import Asset
 from tests import things
 
 BLUEPRINTS = {
@@ -17,6 +18,7 @@ BLUEPRINTS = {
     "hooks",
     "collections",
     "trash",
+    "undo",
     "api_library",
     "api_uploads",
     "api_hooks",
@@ -48,6 +50,7 @@ class Things:
     model_id: int
     hook_id: int
     collection_id: int
+    undo_id: int
     upload_id: str
 
 
@@ -63,9 +66,12 @@ def alices(client, alice, bearer, settings) -> Things:
         )
         for kind in ("video", "audio", "image", "model")
     )
+    watched = undoing.of(editing.chosen(library, [asset.id]), Asset.name)
+    with transaction(), undoing.recorded(library, watched) as undo:
+        editing.rename(library.find(asset.id), "Alice’s secret video, renamed")
     headers = {**bearer(alice), "Tus-Resumable": "1.0.0", "Upload-Length": "10"}
     where = client.post("/api/v1/uploads", headers=headers).headers["Location"]
-    return Things(asset.id, audio.id, image.id, model.id, hook.id, collection.id, where.rpartition("/")[2])
+    return Things(asset.id, audio.id, image.id, model.id, hook.id, collection.id, undo.id, where.rpartition("/")[2])
 
 
 def addresses(app: Flask, alices: Things) -> list[tuple[str, str]]:
@@ -148,7 +154,8 @@ def test_lists_counts_searches_and_bulk_actions_are_blind_to_anothers(app, alice
         "/hooks?q=secret", "/hooks?category=Secret+category", "/hooks.csv", "/collections", "/trash",
         f"/library/tiles?ids={alices.asset_id}", "/library/picker?kind=video", "/library/picker?kind=hook",
         f"/library/chips?kind=video&ids={alices.asset_id}", f"/library/chips?kind=hook&ids={alices.hook_id}",
-        f"/library/chips?kind=video&collection={alices.collection_id}",
+        f"/library/chips?kind=video&collection={alices.collection_id}", "/search", "/search?q=secret",
+        "/search?q=secret&kind=collection", "/search/results", "/search/results?q=secret",
     ):  # fmt: skip
         said = page.get(where)
         # What Bob asked for may stand in the page again, with a small s; what Alice called things may not.
@@ -193,6 +200,7 @@ def everything() -> list[tuple]:
             ("hooks", "id, text, category, trashed_at"),
             ("collections", "id, name"),
             ("uploads", "id, expires_at"),
+            ("undos", "id, taken_back_at"),
         )
         for row in session.execute(text(f"SELECT {columns} FROM {table} WHERE account_id IN ({ALICE}) ORDER BY id"))
     ]

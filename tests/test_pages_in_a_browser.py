@@ -1,209 +1,169 @@
-"""Each page in a real browser, at three sizes and in both themes: nobody is kept out, nothing complains."""
+"""Each page in a real browser, at three sizes and in both themes: nobody is kept out, nothing complains or moves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests import media
-from tests.installation import Installation
-from tests.weights import weights
+from tests import media, showing
+from tests.gallery import Gallery
+from tests.showing import ALL, FIRST, NO_PAGES, PAGES, SHIFT_MAX, SIZES, Shown
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SIZES = [(1440, 900), (768, 1024), (390, 844)]
-THEMES = ["dark", "light"]
-OUTSIDE = ["/sign-in"]
-INSIDE = [
-    "/",
-    "/videos",
-    "/videos?view=list",
-    "/videos?q=nothing+like+this",
-    "/audios",
-    "/images",
-    "/models",
-    "/models?view=list",
-    "/assets/1",
-    "/assets/2",
-    "/hooks",
-    "/collections",
-    "/trash",
-    "/diagrams",
-    "/consents",
-    "/tools/character-diagram?images=1",
-    "/tools/face-swap?videos=1",
-    "/tools/lora-trainer",
-    "/tools/lora-image?models=2",
-    "/tools/variants",
-    "/tools/variants?videos=1&hooks=1",
-    "/jobs",
-    "/batches",
-    "/credits",
-    "/credits?show=held",
-    "/admin/credits",
-    "/admin/credits?q=nobody+at+all",
-    "/admin/credits/1",
-    "/admin/vendors",
-    "/admin/vendors/bills",
-    "/admin/prices",
-    "/settings",
-]
-MISSING = ["/assets/999", "/nothing"]
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    made = Installation(tmp_path_factory.mktemp("pages"))
-    made.start()
-    yield made
-    made.clear_away()
+DESK = SIZES["1440"]
+WITH_AXE = ("1440", "390")  # it sees the same on the tablet
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}  # all that another theme can change
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=options)
+        browser = driver.chromium.launch(executable_path=showing.CHROMIUM, args=showing.OPTIONS)
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="module")
-def signed_in(
-    installation: Installation, browser: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, object]:
-    """The cookies of an administrator who has a video, a model, a hook, a collection and something in the trash."""
-    page = browser.new_page()
-    page.goto(installation.url)
-    page.get_by_label("Name").fill("Ada")
-    page.get_by_label("E-mail").fill("ada@example.com")
-    page.get_by_label("Password").fill("correct horse battery")
-    page.locator("main form button").click()
-    clip = media.b_frames(tmp_path_factory.mktemp("clips") / "beach.mp4")
-    page.goto(f"{installation.url}/videos")
-    page.locator("#upload-files").set_input_files(str(clip))
-    page.locator(".tile .frame-img").wait_for(timeout=60_000)
-    model = tmp_path_factory.mktemp("models") / "anna.safetensors"
-    model.write_bytes(weights())
-    page.goto(f"{installation.url}/models")
-    page.locator("#upload-files").set_input_files(str(model))
-    page.locator(".tile[id]").wait_for(timeout=60_000)
-    page.goto(f"{installation.url}/hooks")
-    page.locator("[data-opens=add]").first.click()
-    page.locator("dialog textarea").fill("Wait for it…\nشاهد هذا")
-    page.locator("dialog").get_by_role("button", name="Add hooks").click()
-    page.locator("[data-pick]").first.check()
-    page.locator("[data-removes]").click()
-    page.get_by_role("button", name="Undo").wait_for()
-    page.goto(f"{installation.url}/collections")
-    page.get_by_role("button", name="New collection").first.click()
-    page.locator("dialog").get_by_label("Name").fill("Berlin")
-    page.locator("dialog").get_by_role("button", name="Make the collection").click()
-    page.locator(".collection").wait_for()
-    state = page.context.storage_state()
-    page.context.close()
-    return dict(state)
+def gallery(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Gallery]:
+    made = Gallery(tmp_path_factory.mktemp("gallery"))
+    try:
+        made.start()
+        for width in SIZES:  # what is shown only now
+            assert all_complaints(browser, [FIRST], {"here": made.url}, made, width) == []
+        made.welcome()
+        made.furnish()
+        yield made
+    finally:
+        made.close()
 
 
-def context(browser: Browser, size: tuple[int, int], theme: str, **more: object) -> BrowserContext:
+@pytest.fixture(scope="module")
+def addresses(gallery: Gallery) -> Iterator[dict[str, str]]:
+    with gallery.troubles_beside() as found:
+        yield found
+
+
+def context(browser: Browser, size: tuple[int, int], state: Any = None, **more: Any) -> BrowserContext:
     viewport = {"width": size[0], "height": size[1]}
-    return browser.new_context(viewport=viewport, color_scheme=theme, **more)  # type: ignore[arg-type]
+    return browser.new_context(viewport=viewport, color_scheme="dark", storage_state=state, **more)  # type: ignore[arg-type]
 
 
-def complaints(page: Page, url: str, status: int, *, with_axe: bool) -> list[str]:
-    """What is wrong with one page: its console, its width, its accessibility."""
+@pytest.fixture
+def visit(gallery: Gallery, browser: Browser) -> Iterator[Page]:
+    """A page of the administrator's, on a desk."""
+    with context(browser, DESK, gallery.admin.state) as mine:
+        yield mine.new_page()
+
+
+def all_complaints(
+    browser: Browser, pages: Sequence[Shown], addresses: dict[str, str], gallery: Gallery, width: str, state: Any = None
+) -> list[str]:
+    found: list[str] = []
+    with context(browser, SIZES[width], state) as visit:
+        for shown in pages:
+            page = visit.new_page()
+            found += complaints(page, shown, addresses[shown.where], gallery.ids, with_axe=width in WITH_AXE)
+            page.close()
+    return found
+
+
+def complaints(page: Page, shown: Shown, url: str, ids: dict[str, object], *, with_axe: bool) -> list[str]:
+    """What is wrong with one page in either theme: console, policy, width, shifts, accessibility."""
     found: list[str] = []
     page.on("console", lambda said: found.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: found.append(str(error)))
-    answer = page.goto(url, wait_until="networkidle")
-    assert answer
-    assert answer.status == status
-    found = [line for line in found if status == 200 or f"status of {status}" not in line]
-    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-        found.append("it is wider than the screen")
-    for fault in Axe().run(page).response["violations"] if with_axe else []:
-        if fault["impact"] in ("serious", "critical"):
-            found.append(f"{fault['id']}: {fault['nodes'][0]['html'][:200]}")
-    return [f"{url} {line}" for line in found]
+    page.add_init_script(showing.WATCH)
+    status = showing.visit(page, shown, url, ids)
+    if status != shown.status:
+        found.append(f"its status is {status}")
+    if page.locator("h1").count() != 1:
+        found.append("it has not one h1")
+    for theme in showing.THEMES:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]  # no colour half way
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            found.append("it is wider than the screen")
+        found += faults(page, COLOURS if theme == "light" else None) if with_axe else []
+    seen = page.evaluate("window.seen")
+    found += seen["refused"]
+    if seen["shift"] > SHIFT_MAX:
+        found.append(f"what it shows moves by {seen['shift']:.3f}")
+    return [f"{shown.name} {line}" for line in found if status == 200 or "Failed to load resource" not in line]
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["desk", "tablet", "phone"])
+def faults(page: Page, options: dict[str, Any] | None) -> list[str]:
+    return [
+        f"{fault['id']}: {fault['nodes'][0]['html'][:200]}"
+        for fault in Axe().run(page, options=options).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("width", SIZES)
 def test_every_page_is_whole_and_open_to_everybody(
-    installation: Installation, browser: Browser, signed_in: dict[str, object], size: tuple[int, int], theme: str
+    gallery: Gallery, addresses: dict[str, str], browser: Browser, width: str
 ) -> None:
-    # Axe is slow, and sees all that it can see in these two.
-    with_axe = (size, theme) in ((SIZES[0], "dark"), (SIZES[-1], "light"))
     found: list[str] = []
-    for urls, status, state in ((OUTSIDE, 200, None), (INSIDE, 200, signed_in), (MISSING, 404, signed_in)):
-        with context(browser, size, theme, storage_state=state) as visit:
-            for url in urls:
-                page = visit.new_page()
-                found += complaints(page, installation.url + url, status, with_axe=with_axe)
-                page.close()
+    for whose in ("admin", "newcomer", "nobody"):
+        theirs = [shown for shown in ALL if shown.whose == whose]
+        found += all_complaints(browser, theirs, addresses, gallery, width, gallery.state_of(whose))
     assert found == []
 
 
-def test_every_page_reads_without_javascript(
-    installation: Installation, browser: Browser, signed_in: dict[str, object]
-) -> None:
-    with context(browser, SIZES[0], "dark", storage_state=signed_in, java_script_enabled=False) as visit:
+def test_every_page_that_there_is_is_looked_at(the_app: Flask) -> None:
+    known = {shown.endpoint for shown in (FIRST, *ALL)} | NO_PAGES
+    there = [rule for rule in the_app.url_map.iter_rules() if "GET" in (rule.methods or ())]
+    pages = {rule.endpoint for rule in there if not rule.rule.startswith("/api/v1/")}
+    assert pages - known == set(), "put them into tests/showing.py"
+    assert known - pages == {""}, "take them out of tests/showing.py"
+
+
+def test_every_page_reads_without_javascript(gallery: Gallery, browser: Browser) -> None:
+    with context(browser, DESK, gallery.admin.state, java_script_enabled=False) as visit:
         page = visit.new_page()
-        for url in INSIDE:
-            answer = page.goto(installation.url + url)
+        for shown in PAGES:
+            answer = page.goto(gallery.url + shown.address.format_map(gallery.ids))
             assert answer
-            assert answer.status == 200, url
-            assert page.locator("h1").count() == 1, url
-            assert page.locator(".needs-js:visible").count() == 0, url
+            assert answer.status == 200, shown.name
+            assert page.locator("h1").count() == 1, shown.name
+            assert page.locator(".needs-js:visible").count() == 0, shown.name
 
 
-def test_a_theme_that_was_chosen_is_there_before_anything_is_painted(
-    installation: Installation, browser: Browser, signed_in: dict[str, object]
-) -> None:
-    with context(browser, SIZES[0], "dark", storage_state=signed_in) as visit:
-        page = visit.new_page()
-        page.goto(f"{installation.url}/settings")
-        page.locator("label", has_text="Light").click()
-        page.goto(f"{installation.url}/jobs", wait_until="commit")
-        page.locator("body").wait_for()
-        assert page.evaluate("getComputedStyle(document.body).colorScheme") == "light"
+def test_a_theme_that_was_chosen_is_there_before_anything_is_painted(gallery: Gallery, visit: Page) -> None:
+    visit.goto(f"{gallery.url}/settings")
+    visit.locator("label", has_text="Light").click()
+    visit.goto(f"{gallery.url}/jobs", wait_until="commit")
+    visit.locator("body").wait_for()
+    assert visit.evaluate("getComputedStyle(document.body).colorScheme") == "light"
 
 
-def test_ticking_a_hook_is_no_edit(installation: Installation, browser: Browser, signed_in: dict[str, object]) -> None:
-    with context(browser, SIZES[0], "dark", storage_state=signed_in) as visit:
-        page = visit.new_page()
-        sent: list[str] = []
-        page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
-        page.goto(f"{installation.url}/hooks")
-        page.locator("[data-pick]").first.check()
-        page.locator(".selection-bar").wait_for()
-        page.wait_for_timeout(300)
-        assert sent == []
+def test_ticking_a_hook_is_no_edit(gallery: Gallery, visit: Page) -> None:
+    sent: list[str] = []
+    visit.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    visit.goto(f"{gallery.url}/hooks")
+    visit.locator("[data-pick]").first.check()
+    visit.locator(".selection-bar").wait_for()
+    visit.wait_for_timeout(300)
+    assert sent == []
 
 
-def test_what_asks_for_a_text_can_be_typed_into_at_once(
-    installation: Installation, browser: Browser, signed_in: dict[str, object]
-) -> None:
-    with context(browser, SIZES[0], "dark", storage_state=signed_in) as visit:
-        page = visit.new_page()
-        page.goto(f"{installation.url}/hooks")
-        page.locator("[data-opens=add]").first.click()
-        assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
-        page.goto(f"{installation.url}/videos")
-        page.locator("[data-pick]").first.check()
-        page.get_by_role("button", name="Tag").click()
-        page.wait_for_function("document.activeElement.name === 'add_tag'")
+def test_what_asks_for_a_text_can_be_typed_into_at_once(gallery: Gallery, visit: Page) -> None:
+    visit.goto(f"{gallery.url}/hooks")
+    visit.locator("[data-opens=add]").first.click()
+    assert visit.evaluate("document.activeElement.tagName") == "TEXTAREA"
+    visit.goto(f"{gallery.url}/videos")
+    visit.locator("[data-pick]").first.check()
+    visit.get_by_role("button", name="Tag").click()
+    visit.wait_for_function("document.activeElement.name === 'add_tag'")
 
 
-def test_a_sound_dropped_among_the_videos_is_no_tile_there(
-    installation: Installation, browser: Browser, signed_in: dict[str, object], tmp_path: Path
-) -> None:
-    with context(browser, SIZES[0], "dark", storage_state=signed_in) as visit:
-        page = visit.new_page()
-        page.goto(f"{installation.url}/videos")
-        tiles = page.locator("#results .tile").count()
-        page.locator("#upload-files").set_input_files(str(media.audio(tmp_path / "song.mp3")))
-        page.get_by_text("in Audios").wait_for()
-        assert page.locator("#results .tile").count() == tiles
+def test_a_sound_dropped_among_the_videos_is_no_tile_there(gallery: Gallery, visit: Page, tmp_path: Path) -> None:
+    visit.goto(f"{gallery.url}/videos")
+    tiles = visit.locator("#results .tile").count()
+    visit.locator("#upload-files").set_input_files(str(media.audio(tmp_path / "song.mp3")))
+    visit.get_by_text("in Audios").wait_for()
+    assert visit.locator("#results .tile").count() == tiles

@@ -1,37 +1,21 @@
 """What the sandbox made says so wherever it is shown, and a tool says before it starts who will do it."""
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from novai_web.accounts import Account
-from novai_web.config import Settings
 from novai_web.jobs import bills
-from novai_web.sandbox import started
 from novai_web.tools import TOOLS, character_diagram, face_swap, variants
-from tests.studio import Studio
 from tests.test_credits_pages import words
 
 BADGE = 'data-tone="sandbox"'
 MARK = "frame-mark"
 PAID = [tool for tool in TOOLS if tool.engine]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with started("vendors", "--folder", tmp_path_factory.mktemp("sandbox"), "--seconds", "0") as url:
-        yield url
-
-
-@pytest.fixture
-def studio(app: Flask, alice: Account, settings: Settings, address: str, tmp_path: Path) -> Studio:
-    return Studio(app, alice, settings.model_copy(update={"sandbox_url": address}), tmp_path)
 
 
 @pytest.fixture

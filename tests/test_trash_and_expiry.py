@@ -10,7 +10,7 @@ from novai_web.db import now, session, transaction
 from novai_web.engines.store import open_store
 from novai_web.errors import StoreFailed
 from novai_web.jobs import cleaning
-from novai_web.library import editing, expiry, trash
+from novai_web.library import editing, expiry, trash, undoing
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset
 from tests import things
@@ -136,11 +136,10 @@ def test_undo_gives_back_what_that_one_action_took(alice, alices, settings):
     first, second, third = (things.put(alice, settings) for _ in range(3))
     with transaction():
         trash.throw_away(alices, editing.chosen(alices, [first.id]))
+    with transaction(), undoing.recorded(alices, undoing.of(alices.assets(), Asset.trashed_at)) as undo:
+        assert trash.throw_away(alices, alices.assets()) == 2
     with transaction():
-        count, at = trash.throw_away(alices, alices.assets())
-    assert count == 2
-    with transaction():
-        assert trash.restore(alices, at=at) == 2
+        assert undo.id and undoing.take_back(alices, undo.id) == 2
     assert set(session.scalars(alices.assets().with_only_columns(Asset.id))) == {second.id, third.id}
 
 

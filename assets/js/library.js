@@ -2,3 +2,4 @@
 import "./behaviours/selection.js";
 import "./behaviours/upload.js";
 import "./behaviours/listen.js";
+import "./behaviours/neighbours.js";

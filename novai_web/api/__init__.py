@@ -16,6 +16,8 @@ from novai_web.api import (
     models,
     openapi,
     prices,
+    samples,
+    search,
     tools,
     trash,
     uploads,
@@ -38,6 +40,8 @@ DOORS: tuple[Door, ...] = (
     trash.door,
     credits.door,
     prices.door,
+    samples.door,
+    search.door,
 )
 
 

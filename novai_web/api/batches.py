@@ -7,7 +7,7 @@ from pydantic import Field
 
 from novai_web import jobs
 from novai_web.accounts import Account
-from novai_web.api.door import Door, Shape, idempotency_key
+from novai_web.api.door import Door, Shape, credits_max, idempotency_key
 from novai_web.jobs import Batch, Delivered, Summary, batches
 from novai_web.web import who, zipping
 from novai_web.web.paths import ID_MAX
@@ -176,9 +176,9 @@ def retry(account: Account, batch_id: int) -> BatchOut:
 
 @door.post("/batches/<int:batch_id>/rebuild", gives=RebuiltOut, status=202)
 def rebuild(account: Account, batch_id: int) -> RebuiltOut:
-    """The same input once more, as a new batch."""
+    """The same input once more, as a new batch, at the prices of now. `Credits-Max` is honoured."""
     batch = jobs.find_batch(account.id, batch_id)
-    made = batches.rebuild(account, batch, who.settings(), key=idempotency_key())
+    made = batches.rebuild(account, batch, who.settings(), key=idempotency_key(), credits_max=credits_max())
     assert made.batch is not None, "a rebuilt batch is a batch"
     return RebuiltOut(batch=_summary(made.batch))
 

@@ -168,6 +168,16 @@ def idempotency_key() -> str | None:
     return f"api:{key}" if key else None
 
 
+def credits_max() -> int | None:
+    """The most that the client agrees to pay, if it says so. Raises InvalidInput."""
+    said = request.headers.get("Credits-Max")
+    if said is None:
+        return None
+    if not (said.isascii() and said.isdigit() and len(said) <= 12):
+        raise InvalidInput({"Credits-Max": "Send a whole number of credits, such as 12, or leave this header out."})
+    return int(said)
+
+
 def read(shape: type[BaseModel], raw: Any) -> BaseModel:
     """`raw` as a `shape`. Raises InvalidInput with a sentence for each wrong field."""
     try:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from novai_web import jobs
 from novai_web.accounts import Account
-from novai_web.api.door import Door, Shape, idempotency_key
+from novai_web.api.door import Door, Shape, credits_max, idempotency_key
 from novai_web.api.jobs import JobOut
 from novai_web.api.library import AssetDetailOut, AssetOut
 from novai_web.api.shapes import Anything
@@ -89,8 +89,10 @@ def _declare(tool: Tool, plural: str, one: str, kind: Kind, made_type: str) -> N
         return MakingsOut(items=items, next_cursor=found.next_cursor, total=found.total)
 
     def started(account: Account, given: Anything) -> SubmittedOut:
-        """Start making one. Send an `Idempotency-Key` to be sure that it is started once."""
-        return SubmittedOut.of(jobs.submit(account, tool, given.root, who.settings(), key=idempotency_key()))
+        """Start making one. Send an `Idempotency-Key` to be sure that it is started once, `Credits-Max` that it is no
+        dearer than that."""
+        made = jobs.submit(account, tool, given.root, who.settings(), key=idempotency_key(), credits_max=credits_max())
+        return SubmittedOut.of(made)
 
     def past(account: Account, asked: HistoryAsked) -> HistoryOut:
         """Everything that was asked for, newest first, with how it stands and what came of it."""

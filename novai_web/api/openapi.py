@@ -30,7 +30,8 @@ Everything the pages do, with the same rules and the same errors.
 
 Sign in with `POST /auth/login`, send the access token as `Authorization: Bearer …`, and exchange the refresh
 token for new ones before the access token expires. A POST that starts or spends something honours
-`Idempotency-Key`: repeat it with the same key and the same answer comes back, and nothing is done twice."""
+`Idempotency-Key`: repeat it with the same key and the same answer comes back, and nothing is done twice. One that
+starts a tool honours `Credits-Max` too: what costs more credits than that is refused with 409."""
 
 Mode = Literal["validation", "serialization"]
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from novai_web import choices, jobs, tools
 from novai_web.accounts import Account
 from novai_web.api import batches, shapes
-from novai_web.api.door import Door, Shape, idempotency_key
+from novai_web.api.door import Door, Shape, credits_max, idempotency_key
 from novai_web.jobs import Job, Submitted
 from novai_web.tools.tool import Tool
 from novai_web.web import limits, who
@@ -102,8 +102,11 @@ def quote(account: Account, slug: str, given: shapes.Anything) -> QuoteOut:
 
 @door.post("/tools/<slug>/jobs", takes=shapes.Anything, gives=SubmittedOut, status=202)
 def run(account: Account, slug: str, given: shapes.Anything) -> SubmittedOut:
-    """Start it: jobs, their holds and their bells, or nothing at all. Send an `Idempotency-Key` to be sure."""
-    return SubmittedOut.of(jobs.submit(account, _offered(slug), given.root, who.settings(), key=idempotency_key()))
+    """Start it: jobs, their holds and their bells, or nothing at all. Send an `Idempotency-Key` to be sure of that,
+    and `Credits-Max` to be sure of the price: more is refused with 409."""
+    tool, settings = _offered(slug), who.settings()
+    made = jobs.submit(account, tool, given.root, settings, key=idempotency_key(), credits_max=credits_max())
+    return SubmittedOut.of(made)
 
 
 def _offered(slug: str) -> Tool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from novai_web import jobs
 from novai_web.config import Settings
 from novai_web.db import transaction
-from novai_web.vendors import doorbells, fal_bells, wavespeed
+from novai_web.vendors import doorbells, fal_bells, plain, wavespeed
 from novai_web.web import limits, who
 from novai_web.web.safety import csrf
 
@@ -39,10 +39,10 @@ def fal() -> ResponseReturnValue:
     """The address carries our own signature too: anybody may have fal call it."""
     settings, body = who.settings(), _body()
     marker, place = request.args.get("run", ""), request.args.get("at", "")
+    if not doorbells.is_ours(settings, "fal", marker, place, request.args.get("by", "")):
+        return _refused("fal")  # before anybody is asked for keys: a stranger makes us ask nobody
     is_sandbox = _is_sandbox(settings.fal_key.get_secret_value(), settings)
     if not fal_bells.is_authentic(dict(request.headers), body, settings, is_sandbox=is_sandbox):
-        return _refused("fal")
-    if not doorbells.is_ours(settings, "fal", marker, place, request.args.get("by", "")):
         return _refused("fal")
     return _ring("fal", marker, body, lambda said: f"{place}/requests/{FalSaid.model_validate_json(said).request_id}")
 
@@ -83,7 +83,7 @@ def _ring(vendor: str, marker: str, body: bytes, named: Callable[[bytes], str]) 
     except ValidationError:
         return jsonify(status="ignored")
     with transaction():
-        woken = jobs.wake(vendor, marker=marker[:MARKER_MAX], external_id=external_id)
+        woken = jobs.wake(vendor, marker=plain(marker)[:MARKER_MAX], external_id=external_id)
     log.info("doorbell", vendor=vendor, external_id=external_id, woken=woken)
     return jsonify(status="ok")
 

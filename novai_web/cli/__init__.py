@@ -8,9 +8,10 @@ from novai_web.cli.dispatch import dispatch
 from novai_web.cli.doctor import doctor
 from novai_web.cli.fsck import fsck
 from novai_web.cli.restore import restore
+from novai_web.cli.samples import make_samples
 from novai_web.cli.variants import variants
 
 
 def register(app: Flask) -> None:
-    for command in (backup, credentials, dispatch, doctor, fsck, restore, variants):
+    for command in (backup, credentials, dispatch, doctor, fsck, make_samples, restore, variants):
         app.cli.add_command(command)

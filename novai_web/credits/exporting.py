@@ -10,6 +10,8 @@ from sqlalchemy import DateTime, Select, literal, tuple_
 from sqlalchemy.orm import aliased
 
 from novai_web.accounts.models import Account
+from novai_web.config import Settings
+from novai_web.credits import people
 from novai_web.credits.models import Entry
 from novai_web.credits.reports import Line, line, query
 from novai_web.db import session
@@ -17,6 +19,7 @@ from novai_web.library.spreadsheets import safe_cell
 
 ROWS_AT_ONCE = 1000
 COLUMNS = ("entry", "at", "kind", "explanation", "tool", "job", "batch", "available", "held", "spent", "note")
+PEOPLES = ("account", "e-mail", "name", "joined", "disabled", "available", "held", "today", "daily limit")
 EVERYBODYS = ("account", "e-mail", "name", *COLUMNS, "by")
 
 _owner = aliased(Account)
@@ -41,6 +44,21 @@ def of_everybody(since: date | None, until: date | None) -> Iterator[str]:
         yield _written([_everybodys(row) for row in rows])
         here = tuple_(literal(rows[-1].at, DateTime(timezone=True)), literal(rows[-1].id))
         rows = session.execute(wanted.where(tuple_(Entry.at, Entry.id) > here)).all()
+
+
+def of_people(settings: Settings, q: str, sort: str) -> Iterator[str]:
+    """Every account that `people.listed` finds, in its order, with what it has. Raises InvalidInput."""
+    found = people.listed(settings, q, sort)
+    yield "\ufeff" + _written([PEOPLES, *map(_standing, found.items)])
+    while found.next_cursor:
+        found = people.listed(settings, q, sort, found.next_cursor)
+        yield _written([_standing(each) for each in found.items])
+
+
+def _standing(each: people.Standing) -> Sequence[object]:
+    who = each.account
+    since = (who.created_at.isoformat(), who.disabled_at.isoformat() if who.disabled_at else "")
+    return (who.id, who.email, who.name, *since, each.available, each.held, each.spent_today, each.daily_limit)
 
 
 def _between(since: date | None, until: date | None) -> Select[Any]:

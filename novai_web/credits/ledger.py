@@ -19,6 +19,10 @@ from novai_web.library import words
 
 CREDITS_MAX = 1_000_000_000  # moved by hand at once
 REASON_CHARACTERS_MAX = 200
+LOST_COUNTS = (
+    "Today's spending limit is reached: what vendors took for jobs that came to nothing, or were cancelled too late, "
+    "counts too. Nothing was started; it is free again at midnight UTC."
+)
 
 
 class Charged(Protocol):
@@ -59,8 +63,20 @@ def balance(account: Account, settings: Settings) -> Balance:
     return Balance(wallet.available, wallet.held, today or 0, limit)
 
 
-def reserve(account: Account, amounts: Mapping[int, int], settings: Settings) -> None:
-    """Hold credits for jobs, by their ids, in the transaction that makes them: all of it or nothing.
+@dataclass(frozen=True)
+class Lost:
+    """What vendors took today for jobs that came to nothing, in credits: one account's, and everybody's."""
+
+    own: int = 0
+    everybodys: int = 0
+
+
+NOTHING_LOST = Lost()
+
+
+def reserve(account: Account, amounts: Mapping[int, int], settings: Settings, lost: Lost = NOTHING_LOST) -> None:
+    """Hold credits for jobs, by their ids, in the transaction that makes them: all of it or nothing. What was `lost`
+    today is not charged to anybody, but it is spent, and the limits of the day are about that too.
 
     Raises DailyLimitReached or NotEnoughCredits, and then nothing has moved once that transaction is
     rolled back. The order is always installation, account, wallet, after every lock on jobs, so that two
@@ -71,8 +87,8 @@ def reserve(account: Account, amounts: Mapping[int, int], settings: Settings) ->
     if not total:
         return
     day: date = session.scalars(select(func.current_date())).one()
-    _commit_to_day(INSTALLATION, day, total, settings.daily_cost_limit_cents)
-    _commit_to_day(account.id, day, total, _daily_limit(account, settings))
+    _commit_to_day(INSTALLATION, day, total, settings.daily_cost_limit_cents, lost.everybodys)
+    _commit_to_day(account.id, day, total, _daily_limit(account, settings), lost.own)
     taken = session.execute(
         update(Wallet)
         .where(Wallet.account_id == account.id, Wallet.available >= total)
@@ -227,18 +243,18 @@ def _daily_limit(account: Account, settings: Settings) -> int:
     return settings.account_daily_credits if account.daily_credits is None else account.daily_credits
 
 
-def _commit_to_day(account_id: int, day: date, amount: int, cap: int) -> None:
+def _commit_to_day(account_id: int, day: date, amount: int, cap: int, lost: int) -> None:
     fresh = insert(DailySpend).values(account_id=account_id, day=day, committed=0, cap=cap)
     session.execute(fresh.on_conflict_do_update(index_elements=["account_id", "day"], set_={"cap": fresh.excluded.cap}))
     fits = session.execute(
         text(
             "UPDATE daily_spend SET committed = committed + :amount"
-            " WHERE account_id = :account AND day = :day AND committed + :amount <= cap RETURNING committed"
+            " WHERE account_id = :account AND day = :day AND committed + :amount + :lost <= cap RETURNING committed"
         ),
-        {"amount": amount, "account": account_id, "day": day},
+        {"amount": amount, "account": account_id, "day": day, "lost": lost},
     ).first()
     if fits is None:
-        refused = DailyLimitReached()
+        refused = DailyLimitReached(LOST_COUNTS if lost else None)
         refused.retry_after_seconds = _seconds_of_day_left()
         raise refused
 

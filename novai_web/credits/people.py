@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from novai_web.accounts.models import Account
 from novai_web.config import Settings
@@ -14,16 +15,9 @@ from novai_web.errors import InvalidInput, NotFound
 from novai_web.library import words
 from novai_web.library.paging import Order, Page, page
 
-Sort = Literal["name", "newest", "richest", "spenders"]
-SORTS: tuple[Sort, ...] = get_args(Sort)
+Column = Literal["name", "joined", "credits", "held", "today", "limit"]
+COLUMNS: tuple[Column, ...] = get_args(Column)
 SEARCH_WORDS_MAX = 10
-
-_ORDERS = {
-    "name": Order("name", func.lower(Account.name), Account.id, False, str),
-    "newest": Order("newest", Account.id, Account.id, True, int),
-    "richest": Order("richest", func.coalesce(Wallet.available, 0), Account.id, True, int),
-    "spenders": Order("spenders", func.coalesce(DailySpend.committed, 0), Account.id, True, int),
-}
 
 
 @dataclass(frozen=True)
@@ -57,11 +51,25 @@ def find(account_id: int) -> Account:
 
 
 def listed(settings: Settings, q: str = "", sort: str = "name", cursor: str | None = None) -> Page[Standing]:
-    """One page of the accounts whose name or e-mail has every word of `q`. Raises InvalidInput for a bad cursor."""
-    if sort not in _ORDERS:
-        raise InvalidInput({"sort": f"Choose one of: {', '.join(SORTS)}."})
-    found = page(_searched(q), _ORDERS[sort], cursor)
+    """One page of the accounts whose name or e-mail has every word of `q`. `sort` is one of COLUMNS, with a minus in
+    front for falling. Raises InvalidInput for a bad cursor."""
+    found = page(_searched(q), _order(sort, settings), cursor)
     return Page(_standings(found.items, settings), found.next_cursor, found.total)
+
+
+def _order(sort: str, settings: Settings) -> Order:
+    name = sort.removeprefix("-")
+    if name not in COLUMNS:
+        raise InvalidInput({"sort": f"Choose one of: {', '.join(COLUMNS)}; with a minus in front, the other way."})
+    keys: dict[str, ColumnElement[Any] | InstrumentedAttribute[Any]] = {
+        "name": func.lower(Account.name),
+        "joined": Account.id,
+        "credits": func.coalesce(Wallet.available, 0),
+        "held": func.coalesce(Wallet.held, 0),
+        "today": func.coalesce(DailySpend.committed, 0),
+        "limit": func.coalesce(Account.daily_credits, settings.account_daily_credits),
+    }
+    return Order(sort, keys[name], Account.id, sort.startswith("-"), str if name == "name" else int)
 
 
 def totals(settings: Settings) -> Totals:

@@ -61,12 +61,14 @@ def _serve(
         supervisor.start([*workers, dispatcher, web], READY_SECONDS)
         claim.say(_address(settings))
         say("novai", f"ready at {_address(settings)}")
+        if settings.samples_at_start:
+            supervisor.start_once(_samples())
         while True:
             time.sleep(TICK_SECONDS)
             supervisor.tend()
     finally:
         claim.say_going()
-        supervisor.stop([web, *workers])
+        supervisor.stop([web, *workers, *supervisor.once])
         supervisor.stop([dispatcher])
         for service in reversed(below):
             supervisor.stop([service])
@@ -155,6 +157,11 @@ def _dispatcher() -> Service:
 
 def _migration() -> Service:
     return Service("migrate", [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"])
+
+
+def _samples() -> Service:
+    """Draws the sample media if that was never done; nobody waits for it."""
+    return Service("samples", [sys.executable, "-m", "flask", "--app", "wsgi", "samples", "--gently"], grace_seconds=1)
 
 
 def _is_ready(listener: socket.socket) -> bool:

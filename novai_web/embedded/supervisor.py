@@ -44,6 +44,15 @@ class Supervisor:
         if code := once.wait():
             raise CannotStart(f"{service.name} failed ({code}). Its lines above say why.")
 
+    def start_once(self, service: Service) -> None:
+        """Something that is done one day: whoever ends is not started again. Nobody waits for it."""
+        self._watched.append(_Watched(service, is_once=True))
+
+    @property
+    def once(self) -> list[Service]:
+        """What `start_once` started and is still watched."""
+        return [watched.service for watched in self._watched if watched.is_once]
+
     def tend(self) -> None:
         """Call this often. Starts again what has fallen and has paused long enough."""
         for watched in self._watched:
@@ -63,8 +72,8 @@ class Supervisor:
 
 
 class _Watched:
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, service: Service, *, is_once: bool = False) -> None:
+        self.service, self.is_once = service, is_once
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._start()
 
@@ -90,6 +99,8 @@ class _Watched:
         self._pump.join(timeout=1)
 
     def tend(self) -> None:
+        if self.is_once:
+            return
         now = time.monotonic()
         if self._due_at is None and not self.service.is_running:
             self._plan_start(now)

@@ -1,6 +1,9 @@
 """The last step of every upload, whichever door it came through: stored, in the library, and being looked at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from novai_web.config import Settings
 from novai_web.db import session, transaction
@@ -24,14 +27,29 @@ class Received:
     is_duplicate: bool
 
 
-def take(library: Library, announced: Announced, finished: Finished, store: Store, settings: Settings) -> Received:
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a file that was looked at before, and its previews, so that nobody has to do it again."""
+
+    media: Mapping[str, Any]
+    previews: Mapping[str, Path]
+
+
+def take(
+    library: Library,
+    announced: Announced,
+    finished: Finished,
+    store: Store,
+    settings: Settings,
+    seen: Seen | None = None,
+) -> Received:
     """A file that came in whole, with a form. Raises what `uploads.begin` and `receive` raise."""
     with transaction():
         upload = uploads.begin(library, announced, settings, store)
-    return receive(upload, finished, store, settings)
+    return receive(upload, finished, store, settings, seen)
 
 
-def receive(upload: Upload, finished: Finished, store: Store, settings: Settings) -> Received:
+def receive(upload: Upload, finished: Finished, store: Store, settings: Settings, seen: Seen | None = None) -> Received:
     """Turn a whole file into an asset. May be repeated after a crash anywhere: it goes on where it stopped.
 
     Opens its own transactions, because a large file may take longer to store than a transaction should live.
@@ -47,7 +65,7 @@ def receive(upload: Upload, finished: Finished, store: Store, settings: Settings
             uploads.forget(upload)
         uploads.partial(upload, settings).discard()
         raise
-    received = Received(linked, True) if linked else _store(upload, finished, found, reserved_id or 0, store)
+    received = Received(linked, True) if linked else _store(upload, finished, found, reserved_id or 0, store, seen)
     uploads.partial(upload, settings).discard()
     return received
 
@@ -80,12 +98,17 @@ def _check_takes_high(asset: Asset) -> None:
         raise InvalidInput({"file": "This model has its high-noise weights already. Upload the pair as a new model."})
 
 
-def _store(upload: Upload, finished: Finished, found: Sniffed, asset_id: int, store: Store) -> Received:
+def _store(
+    upload: Upload, finished: Finished, found: Sniffed, asset_id: int, store: Store, seen: Seen | None
+) -> Received:
     key = files.key(asset_id, "original", found.extension)
     store.put(key, finished.path, found.mime)
+    previews = files.put_previews(store, asset_id, seen.previews) if seen else {}
     with transaction():
         asset, is_new = uploads.settle(upload, finished, found, key)
-        if is_new:
+        if is_new and seen:
+            preparing.known(asset, seen.media, previews)
+        elif is_new:
             submit_internal(asset.account_id, preparing.tool, {"asset_id": asset.id})
     if asset.id != asset_id:  # the same bytes came in by another upload meanwhile
         files.remove(store, [asset_id])

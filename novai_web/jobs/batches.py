@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select, update
 from novai_web.accounts import Account
 from novai_web.config import Settings
 from novai_web.db import now, session
-from novai_web.jobs.models import OPEN, Batch, Job, Output, State, remaining_seconds
+from novai_web.jobs.models import OPEN, OVER, Batch, Job, Output, State, remaining_seconds
 from novai_web.jobs.submitting import Submitted, submit
 from novai_web.library.models import Asset
 
@@ -28,6 +28,7 @@ class Summary:
     cancelled: int
     expired: int
     pending: int
+    files: int  # of what was delivered, what is still there and not in the trash
     open_jobs: int
     running_jobs: int
     cancelling_jobs: int
@@ -35,6 +36,8 @@ class Summary:
     started: float
     held: int
     charged: int
+    price: int  # of all of it, as it was submitted
+    retry_credits: int  # what it costs to try again what is missing
     started_at: datetime | None
     expires_at: datetime | None
     is_sandbox: bool  # it stood in for a vendor in at least one of the jobs
@@ -85,11 +88,16 @@ class Summary:
 
     @property
     def can_keep(self) -> bool:
-        return self.done > 0 and self.expires_at is not None
+        return self.has_files and self.expires_at is not None
 
     @property
     def is_kept(self) -> bool:
-        return self.batch.kept_at is not None
+        """Everything that is there stays for good."""
+        return self.batch.kept_at is not None and self.expires_at is None
+
+    @property
+    def thrown_away(self) -> int:
+        return self.done - self.files
 
     @property
     def is_expired(self) -> bool:
@@ -101,7 +109,7 @@ class Summary:
 
     @property
     def has_files(self) -> bool:
-        return self.done > 0
+        return self.files > 0
 
     @property
     def remaining_seconds(self) -> float | None:
@@ -127,6 +135,7 @@ def summaries(batches: Sequence[Batch]) -> list[Summary]:
                 cancelled=out.cancelled if out else 0,
                 expired=out.expired if out else 0,
                 pending=out.pending if out else 0,
+                files=out.files if out else 0,
                 open_jobs=job.open,
                 running_jobs=job.running,
                 cancelling_jobs=job.cancelling,
@@ -134,6 +143,8 @@ def summaries(batches: Sequence[Batch]) -> list[Summary]:
                 started=float(job.started or 0),
                 held=job.held or 0,
                 charged=job.charged or 0,
+                price=int(job.price or 0),
+                retry_credits=int(job.retry_credits or 0),
                 started_at=job.started_at,
                 expires_at=out.expires_at if out else None,
                 is_sandbox=job.is_sandbox,
@@ -150,11 +161,13 @@ def _counted_outputs(ids: Sequence[int]) -> Select[Any]:
     def counted(state: str) -> ColumnElement[int]:
         return func.count().filter(Output.state == state).label(state)
 
+    is_there = Asset.trashed_at.is_(None) & Asset.deleting_at.is_(None) & Asset.id.is_not(None)
     return (
         select(
             Output.batch_id,
             *(counted(state) for state in ("done", "failed", "cancelled", "expired", "pending")),
-            func.min(Asset.expires_at).label("expires_at"),
+            func.count().filter((Output.state == "done") & is_there).label("files"),
+            func.min(Asset.expires_at).filter(is_there).label("expires_at"),
         )
         .outerjoin(Asset, Asset.id == Output.asset_id)
         .where(Output.batch_id.in_(ids))
@@ -165,6 +178,8 @@ def _counted_outputs(ids: Sequence[int]) -> Select[Any]:
 def _counted_jobs(ids: Sequence[int]) -> Select[Any]:
     """What a job did not deliver is counted with the job that tries it again."""
     is_open = Job.state.in_(OPEN)
+    can_retry = Job.state.in_(OVER) & ~Job.is_retried & (Job.delivered < Job.promised)
+    retry_credits = Job.price * (Job.promised - Job.delivered) // func.nullif(Job.promised, 0)
     share = case((is_open, Job.progress * Job.promised), (Job.is_retried, Job.delivered), else_=Job.promised)
     return (
         select(
@@ -176,6 +191,8 @@ def _counted_jobs(ids: Sequence[int]) -> Select[Any]:
             func.sum(share).label("started"),
             func.sum(case((is_open, Job.price), else_=0)).label("held"),
             func.sum(Job.charged).label("charged"),
+            func.sum(Job.price).filter(Job.retry_of_id.is_(None)).label("price"),
+            func.sum(retry_credits).filter(can_retry).label("retry_credits"),
             func.min(Job.started_at).label("started_at"),
             func.bool_or(Job.is_sandbox).label("is_sandbox"),
         )
@@ -199,14 +216,12 @@ def of_ids(account_id: int, batch_ids: Sequence[int]) -> list[Summary]:
 def keep(batch: Batch, numbers: Sequence[int] | None = None) -> int:
     """Move what this batch delivered, or the outputs of these numbers, into the library for good.
 
-    Returns how many that were; keeping what is kept counts nothing.
+    Returns how many that were; keeping what is kept counts nothing. What was thrown away stays so.
     """
-    mine = select(Output.asset_id).where(Output.batch_id == batch.id, Output.asset_id.is_not(None))
-    if numbers is not None:
-        mine = mine.where(Output.n.in_(numbers))
+    mine = assets(batch, numbers).with_only_columns(Asset.id)
     kept = session.execute(
         update(Asset)
-        .where(Asset.id.in_(mine), Asset.expires_at.is_not(None), Asset.deleting_at.is_(None))
+        .where(Asset.id.in_(mine), Asset.expires_at.is_not(None), Asset.trashed_at.is_(None))
         .values(expires_at=None)
         .returning(Asset.id)
         .execution_options(synchronize_session=False)
@@ -215,6 +230,14 @@ def keep(batch: Batch, numbers: Sequence[int] | None = None) -> int:
         batch.kept_at = session.scalar(select(now()))
         session.flush()
     return len(kept)
+
+
+def assets(batch: Batch, numbers: Sequence[int] | None = None) -> Select[tuple[Asset]]:
+    """The query of what this batch delivered and is not being deleted, or of the outputs of these numbers."""
+    mine = select(Output.asset_id).where(Output.batch_id == batch.id, Output.asset_id.is_not(None))
+    if numbers is not None:
+        mine = mine.where(Output.n.in_(numbers))
+    return select(Asset).where(Asset.account_id == batch.account_id, Asset.id.in_(mine), Asset.deleting_at.is_(None))
 
 
 def stay_for_download(batch: Batch) -> None:
@@ -229,10 +252,12 @@ def stay_for_download(batch: Batch) -> None:
     )
 
 
-def rebuild(account: Account, batch: Batch, settings: Settings, *, key: str | None = None) -> Submitted:
-    """The same input once more, as a new batch with its own hold."""
+def rebuild(
+    account: Account, batch: Batch, settings: Settings, *, key: str | None = None, credits_max: int | None = None
+) -> Submitted:
+    """The same input once more, as a new batch with its own hold. Raises what `submit` raises."""
     own_key = f"rebuild:{batch.id}:{key}" if key else None  # must not find what a plain submit with that key made
-    made = submit(account, batch.tool, batch.input, settings, key=own_key)
+    made = submit(account, batch.tool, batch.input, settings, key=own_key, credits_max=credits_max)
     assert made.batch is not None, "only tools that split make batches"
     made.batch.rebuilt_from_id = batch.id
     session.flush()

@@ -114,10 +114,11 @@ class Bench:
             self.store.fetch(key, path)
         return path
 
-    def keep(self, path: Path, made: Made, *, n: int = 0) -> Asset:
+    def keep(self, path: Path, made: Made, *, n: int = 0, insisting: Callable[[], None] | None = None) -> Asset:
         """Deliver output `n`: signed and durably stored first, then a row. A repeated step never delivers it twice.
 
-        The file at `path` may be signed where it is: it belongs to the one who keeps it.
+        The file at `path` may be signed where it is: it belongs to the one who keeps it. `insisting` is called in the
+        transaction that delivers, and may raise: then nothing is.
         """
         if (delivered := self._delivered(n)) is not None:
             return delivered
@@ -128,6 +129,8 @@ class Bench:
         try:
             with transaction():
                 self.lease.write(delivered=Job.delivered + 1, **UNSPOILT)
+                if insisting:
+                    insisting()
                 asset = self._asset(signed, made, keys)
                 self._write_output(n, asset_id=asset.id, state="done", error=None)
                 _write_lineage(asset, made)
@@ -218,9 +221,13 @@ class Bench:
         return dict(self.notes.get("uploads", {}))
 
     def remember_upload(self, key: str, address: str) -> None:
-        """At once, and not with the checkpoint: what is paid for names this address."""
-        self.notes["uploads"] = {**self.uploads, key: address}
-        self._saved = {**self._saved, "uploads": self.notes["uploads"]}
+        """What is paid for names this address."""
+        self.note("uploads", {**self.uploads, key: address})
+
+    def note(self, name: str, value: object) -> None:
+        """Write one thing into the notes at once, and not with the checkpoint."""
+        self.notes[name] = value
+        self._saved = {**self._saved, name: value}
         self.write(lambda: self.lease.write(notes=self._saved))
 
     def paid(

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import text
 
+from novai_web.credits import Lost
 from novai_web.db import session
 from novai_web.prices import MICROUSD_PER_CREDIT
 
@@ -62,6 +63,22 @@ def of_last_days(days: int = DAYS) -> Sequence[Bill]:
     """A line for each vendor and model that was paid in that time; those of the sandbox come last."""
     rows = session.execute(BILLED, {"days": min(max(days, 1), DAYS_MAX)}).mappings()
     return [Bill(**row) for row in rows]
+
+
+# By the database's day, as all limits are. What the sandbox would bill costs nobody anything.
+LOST = text("""
+    SELECT ceil(coalesce(sum(r.cost), 0) / :credit) AS everybodys,
+           ceil(coalesce(sum(r.cost) FILTER (WHERE j.account_id = :account), 0) / :credit) AS own
+    FROM (SELECT job_id, coalesce(cost_microusd, cost_credits * :credit)::numeric AS cost FROM runs
+          WHERE booked_to_house AND NOT is_sandbox AND created_at >= current_date) AS r
+    JOIN jobs j ON j.id = r.job_id""")
+
+
+def lost_today(account_id: int) -> Lost:
+    """What vendors took today for nothing that anybody was given: whoever starts dear runs and cancels them is not
+    charged, and yet comes to the limits of the day."""
+    row = session.execute(LOST, {"account": account_id, "credit": MICROUSD_PER_CREDIT}).one()
+    return Lost(int(row.own), int(row.everybodys))
 
 
 def total(bills: Sequence[Bill], *, is_sandbox: bool = False) -> Bill:

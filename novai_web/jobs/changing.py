@@ -12,7 +12,7 @@ from novai_web.errors import Conflict
 from novai_web.jobs import runs
 from novai_web.jobs.ending import Ending, end
 from novai_web.jobs.models import OPEN, OVER, Batch, Job, Output, State
-from novai_web.jobs.submitting import check_queue, check_room, ring
+from novai_web.jobs.submitting import check_queue, check_room, lost, ring
 
 
 def cancel(job: Job) -> None:
@@ -75,7 +75,7 @@ def _retry(account: Account, over: Sequence[Job], settings: Settings) -> list[Jo
     if fresh:
         check_room(settings)
         check_queue(account, settings)
-    credits.reserve(account, {job.id: job.price for job in fresh}, settings)
+    credits.reserve(account, {job.id: job.price for job in fresh}, settings, lost(account, fresh))
     ring(fresh)
     return [job for job, _ in found]
 
@@ -102,7 +102,7 @@ def _again(job: Job) -> tuple[Job, bool]:
         title=job.title,
         queue=job.queue,
         input=job.input,
-        price=job.price * job.missing // job.promised,
+        price=job.retry_credits,
         promised=job.missing,
         notes={},
         deadline_seconds=job.deadline_seconds,

@@ -14,7 +14,7 @@ from novai_web.engines.store import Store
 from novai_web.engines.store.parts import abandoned
 from novai_web.errors import Conflict, StoreFailed
 from novai_web.jobs.models import OVER, Job, State
-from novai_web.library import expiry, uploads
+from novai_web.library import expiry, undoing, uploads
 from novai_web.library.models import Asset, Upload
 
 log = structlog.get_logger()
@@ -28,6 +28,7 @@ def clean_library(store: Store, settings: Settings) -> None:
     """Delete what has expired, what was in the trash for too long, and uploads that came to nothing."""
     with transaction():
         expiry.mark(settings)
+        undoing.forget_lapsed()
     failpoints.hit("expire.after_mark")
     _delete_marked(store)
     _delete_lapsed(store, settings)

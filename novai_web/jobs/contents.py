@@ -6,6 +6,7 @@ the database has lost nothing that was paid for.
 
 import json
 import random
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +14,13 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from novai_web.engines.store import Store
-from novai_web.errors import NotFound, StoreFailed
+from novai_web.engines.store.durable import disk_errors
+from novai_web.errors import DiskFull, NotFound, StoreFailed
 from novai_web.jobs.runs import Run
 from novai_web.vendors import Done, File, Finished
 
 PREFIX = "store:"
+OURS = re.compile(rf"{PREFIX}jobs/(?P<job>\d{{1,18}})/run-\d{{1,18}}-\d{{1,9}}\.bin", re.ASCII)
 OPAQUE = "application/octet-stream"  # what it really is will be found out like an upload's
 INSIST_SECONDS = 150.0  # a store that is away comes back; what was paid for does not
 KEPT = TypeAdapter(Done)
@@ -45,7 +48,8 @@ def kept(store: Store, run: Run) -> Done | None:
 
 def key_of(file: File, job_id: int) -> str | None:
     """Where the content lies that a run of this job came with; None for a file that is the vendor's to fetch."""
-    return file.url.removeprefix(PREFIX) if file.url.startswith(f"{PREFIX}jobs/{job_id}/run-") else None
+    found = OURS.fullmatch(file.url)
+    return file.url.removeprefix(PREFIX) if found and int(found["job"]) == job_id else None
 
 
 def _base(run: Run) -> str:
@@ -54,12 +58,13 @@ def _base(run: Run) -> str:
 
 def _put(store: Store, key: str, data: bytes, folder: Path) -> None:
     path = folder / key.rpartition("/")[2]
-    path.write_bytes(data)
     end = time.monotonic() + INSIST_SECONDS
     while True:
         try:
+            with disk_errors():
+                path.write_bytes(data)
             store.put(key, path, OPAQUE)
-        except StoreFailed:
+        except (StoreFailed, DiskFull):
             if time.monotonic() > end:
                 raise
             time.sleep(random.uniform(0.5, 2.0))  # noqa: S311

@@ -40,6 +40,7 @@ def run(settings: Settings) -> None:
             done.wait(random.uniform(0.5, 3.0))  # noqa: S311
         finally:
             session.remove()
+    presence.leave("dispatcher", settings)
 
 
 def tick(settings: Settings) -> int:

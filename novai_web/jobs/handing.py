@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sqlalchemy import func, select
 
 from novai_web.db import now, session, transaction
+from novai_web.engines.store.durable import disk_errors
 from novai_web.errors import NotFound
 from novai_web.jobs import breaker, contents, paid
 from novai_web.jobs.complaints import complain
@@ -44,7 +45,6 @@ def _send(bench: "Bench", vendor: Uploading, path: Path, mime: str, name: str, h
         address = vendor.upload(path, mime, name, heard)
     except Away as problem:
         _wait(bench, vendor, problem)
-        raise AssertionError from problem
     except (Refused, AccountTrouble) as final:
         breaker.succeeded(vendor.name)
         _complain(bench, vendor, final.code, str(final))
@@ -57,10 +57,8 @@ def bring(bench: "Bench", vendor: Vendor, file: File) -> Path:
     """A file that a vendor made, in the job's folder. Raises VendorFailed for one that is not to be had."""
     path = bench.folder / f"vendor-{sha256(file.url.encode()).hexdigest()[:16]}"
     try:
-        if key := contents.key_of(file, bench.job.id):
-            bench.store.fetch(key, path)
-        else:
-            vendor.fetch(file, path, lambda: bench.progress(0))
+        with disk_errors():
+            _bring(bench, vendor, file, path)
     except NotFound as problem:
         raise VendorFailed(NEVER_CAME) from problem
     except VendorFailed as failure:
@@ -70,13 +68,25 @@ def bring(bench: "Bench", vendor: Vendor, file: File) -> Path:
         if _seconds_since_done(bench, vendor) > BRING_SECONDS_MAX:
             _complain(bench, vendor, VendorFailed.code, NEVER_CAME)
             raise VendorFailed(NEVER_CAME) from problem
-        _wait(bench, vendor, problem)
+        _complain(bench, vendor, *paid.said_by(problem))
+        _pause(bench, problem)  # where files lie may be away while the vendor itself is there
     return path
 
 
-def _wait(bench: "Bench", vendor: Vendor, problem: Away) -> None:
+def _bring(bench: "Bench", vendor: Vendor, file: File, path: Path) -> None:
+    if key := contents.key_of(file, bench.job.id):
+        bench.store.fetch(key, path)
+    else:
+        vendor.fetch(file, path, lambda: bench.progress(0))
+
+
+def _wait(bench: "Bench", vendor: Vendor, problem: Away) -> NoReturn:
     _complain(bench, vendor, *paid.said_by(problem))
     breaker.failed(vendor.name)
+    _pause(bench, problem)
+
+
+def _pause(bench: "Bench", problem: Away) -> NoReturn:
     bench.progress(0)
     raise Waiting(spread(paid.AWAY_SECONDS)) from problem
 

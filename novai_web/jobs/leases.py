@@ -18,6 +18,11 @@ from novai_web.jobs.models import Job, State
 DUE = """run_at <= statement_timestamp() AND state IN ('queued', 'waiting', 'running')
     AND (state <> 'running' OR lease_until < statement_timestamp())"""
 
+# A deadline is about work that does not get on. Time in which no worker came for a job, as while this machine was off,
+# is none of it: nobody's paid run is thrown away for that.
+STOOD_STILL = """statement_timestamp() - greatest(run_at, coalesce(heard_at, run_at), coalesce(lease_until, run_at))"""
+STOOD_STILL_SECONDS = 15 * 60
+
 # The account with the fewest running jobs goes first, then the one that was served longest ago, so nobody's two
 # hundred variants block another's one job, not even on a single worker. A lane is what is alike for every limit: the
 # jobs of one account and one tool that have begun, or that have not. Limits decide only who may begin: what has begun
@@ -77,7 +82,10 @@ CLAIM = text(f"""
            lease_until = statement_timestamp() + make_interval(secs => :lease), heard_at = statement_timestamp(),
            lost_attempts = lost_attempts + (state = 'running')::int,
            started_at = coalesce(started_at, statement_timestamp()),
-           deadline_at = coalesce(deadline_at, statement_timestamp() + make_interval(secs => deadline_seconds))
+           deadline_at = CASE
+               WHEN deadline_at IS NULL THEN statement_timestamp() + make_interval(secs => deadline_seconds)
+               WHEN {STOOD_STILL} > make_interval(secs => :stood_still) THEN deadline_at + ({STOOD_STILL})
+               ELSE deadline_at END
     FROM due WHERE jobs.id = due.id
     RETURNING jobs.id, jobs.lease_token""")  # noqa: S608
 
@@ -111,7 +119,8 @@ def claim(queue: str, settings: Settings) -> Lease | None:
     paces = _paces(settings)
     if paces or settings.jobs_parallel_per_account:
         session.execute(ONE_AT_A_TIME, {"family": ADVISORY_FAMILY})
-    given = {"queue": queue, "lease": settings.lease_seconds, **_limits(paces, settings)}
+    given = {"queue": queue, "lease": settings.lease_seconds, "stood_still": STOOD_STILL_SECONDS}
+    given |= _limits(paces, settings)
     row = session.execute(CLAIM, given).first()
     if row is None:
         return None

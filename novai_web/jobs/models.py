@@ -175,6 +175,11 @@ class Job(Base):
     def can_retry(self) -> bool:
         return self.is_over and self.missing > 0 and not self.is_retried
 
+    @property
+    def retry_credits(self) -> int:
+        """What a retry costs: the share of the price of what is missing, which was not charged before."""
+        return self.price * self.missing // self.promised if self.promised else 0
+
 
 class Output(Base):
     """One thing that a job promised. It is delivered when it has an asset, and only then charged."""

@@ -30,6 +30,7 @@ from novai_web.vendors import (
     Running,
     Unknown,
     VendorFailed,
+    plain,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ POLL_SECONDS_MAX = 15.0
 AWAY_SECONDS = 10.0
 POST_SECONDS_MAX = 30.0
 FREE_TRIES_MAX = 3  # of what fails at the vendor's side and is not billed
+DOUBTS_MAX = 3  # about one request, where each of them is the house's cost
+UNKNOWN_MAX = 8  # so often in a row a vendor must say that it has no such run: somebody else may have said it
+UNSAID = "Nobody could say whether it had begun, three times in a row."
 UNSENT = ("submitting",)  # unless housekeeping has just found it in the vendor's list, whatever the vendor says
 # Of the lease: what may have passed of it before a POST, and what the POST may take. Together they end within it.
 LEASE_SHARE_BEFORE, LEASE_SHARE_OF_A_POST = 0.5, 0.4
@@ -107,8 +111,8 @@ class _Spending:
         failpoints.hit("submit.after_post")
         if isinstance(answer, Finished):
             self._take(run, contents.keep(self.bench.store, run, answer, self.bench.folder))
-        else:
-            self._save(run, answer)
+        elif not self._save(run, answer):
+            self._complain("vendor_doubt", "It gave this run an id that another run has.")
         failpoints.hit("submit.after_save")
         breaker.succeeded(self.vendor.name)
         raise Waiting(0 if isinstance(answer, Finished) else spread(POLL_SECONDS))
@@ -123,8 +127,7 @@ class _Spending:
         except Away as problem:
             self._away(problem)
         breaker.succeeded(self.vendor.name)
-        if found:
-            self._save(standing.run, found)
+        if found and self._save(standing.run, found):
             raise Waiting(1)
         patience = self.lease_seconds / 2 + max(self.vendor.listed_within_seconds, self.vendor.start_seconds or 0.0)
         if self.vendor.is_dear or standing.abandoned:  # the house pays for one doubt about a request, not for two
@@ -133,6 +136,10 @@ class _Spending:
         if left > 0:
             self.bench.progress(0)
             raise Waiting(min(left + 0.5, spread(min(POLL_SECONDS_MAX, max(POLL_SECONDS, left / 5)))))
+        if not self.vendor.has_list and standing.abandoned + 1 >= DOUBTS_MAX:
+            self._complain(VendorFailed.code, UNSAID)
+            self._close(standing.run, "failed", seen_as=UNSENT, note=UNSAID, booked_to_house=True)
+            raise VendorFailed(UNSAID)
 
     def poll(self, standing: Standing) -> Done:
         run = standing.run
@@ -142,12 +149,12 @@ class _Spending:
         except Away as problem:
             self._away(problem)
         breaker.succeeded(self.vendor.name)
+        if isinstance(seen, Unknown):
+            seen = self._unknown(standing)
+        elif self.bench.notes.get(_unknown_to(run)):
+            self.bench.note(_unknown_to(run), 0)
         if isinstance(seen, Running):
             self._still_running(seen, standing)
-        if isinstance(seen, Unknown):
-            if standing.age_seconds < self.lease_seconds + self.vendor.listed_within_seconds:
-                raise Waiting(spread(POLL_SECONDS))
-            seen = Failed("It no longer knows what it was asked to make.")
         failpoints.hit("poll.after_terminal")
         if isinstance(seen, Failed):
             self._failed(standing, seen)
@@ -159,20 +166,32 @@ class _Spending:
             self._complain(VendorFailed.code, words)
             self._close(run, "failed", note=words, booked_to_house=True, **costs)
             raise VendorFailed(words)
-        self._close(run, "done", result={"files": [asdict(file) for file in seen.files]}, **costs)
-        return replace(seen, external_id=run.external_id, cost_credits=credits, cost_microusd=cost)
+        files = [_kept(file) for file in seen.files]
+        self._close(run, "done", result={"files": [asdict(file) for file in files]}, **costs)
+        return replace(seen, files=files, external_id=run.external_id, cost_credits=credits, cost_microusd=cost)
+
+    def _unknown(self, standing: Standing) -> Failed:
+        """Believed of a run that should be there only when it has been said again and again."""
+        if standing.age_seconds < self.lease_seconds + self.vendor.listed_within_seconds:
+            raise Waiting(spread(POLL_SECONDS))
+        name = _unknown_to(standing.run)
+        times = int(self.bench.notes.get(name, 0)) + 1
+        if times < UNKNOWN_MAX:
+            self.bench.note(name, times)
+            raise Waiting(spread(POLL_SECONDS_MAX))
+        return Failed("It no longer knows what it was asked to make.")
 
     def _failed(self, standing: Standing, seen: Failed) -> NoReturn:
         """A refusal is not billed unless the vendor says so; for what a failure may cost, only the house is asked."""
         is_billed = not seen.is_refusal if seen.is_billed is None else seen.is_billed
         again = not seen.is_refusal and not is_billed and standing.failed + 1 < FREE_TRIES_MAX
         result = {"refused": True} if seen.is_refusal else {"again": True} if again else None
-        failure = Refused if seen.is_refusal else VendorFailed
-        self._complain(failure.code, seen.words)
-        self._close(standing.run, "failed", note=seen.words, result=result, booked_to_house=is_billed)
+        failure = (Refused if seen.is_refusal else VendorFailed)(seen.words)
+        self._complain(failure.code, failure.words)
+        self._close(standing.run, "failed", note=failure.words, result=result, booked_to_house=is_billed)
         if again:
             raise Waiting(backoff(standing.failed + 1))
-        raise failure(seen.words)
+        raise failure
 
     def _cost_microusd(self, run: Run, seen: Done) -> int | None:
         """What the vendor says; or what its price says of the units that it counts; or what was expected."""
@@ -257,9 +276,12 @@ class _Spending:
         cost = done.cost_microusd
         insist(lambda: runs.take(run, result, done.external_id, cost), self.lease_seconds / 4)
 
-    def _save(self, run: Run, external_id: str) -> None:
-        """Nothing is worth more now than this id: it is written as soon as the database can be reached."""
-        insist(lambda: runs.save(run.id, external_id), self.lease_seconds / 4)
+    def _save(self, run: Run, external_id: str) -> bool:
+        """Nothing is worth more now than this id: it is written as soon as the database can be reached. False: another
+        run has it, so that it is not this one's, whatever the vendor says."""
+        is_ours: list[bool] = []
+        insist(lambda: is_ours.append(runs.save(run.id, external_id)), self.lease_seconds / 4)
+        return is_ours[-1]
 
     def _close(self, run: Run, state: str, **values: Any) -> None:
         def write() -> None:
@@ -284,6 +306,15 @@ class _Spending:
 
     def _complain(self, code: str, words: str) -> None:
         complain(self.vendor.name, code, words, self.bench.job.id, self.bench.settings)
+
+
+def _kept(file: File) -> File:
+    """As a database can keep it."""
+    return File(plain(file.url), plain(file.name), plain(file.mime), plain(file.part))
+
+
+def _unknown_to(run: Run) -> str:
+    return f"unknown run {run.n}"
 
 
 def said_by(problem: Away) -> tuple[str, str]:

@@ -28,7 +28,10 @@ FORGOTTEN_AFTER_SECONDS = 24 * 3600  # as far back as vendors list their runs
 
 def reconcile(settings: Settings) -> None:
     """Each vendor by itself: one that is away keeps nobody else waiting."""
-    for vendor in menu.configured(settings):
+    vendors = menu.configured(settings)
+    with transaction():
+        runs.book_unreachable([each.name for each in vendors if not each.is_sandbox], BOOKED_AFTER_SECONDS)
+    for vendor in vendors:
         try:
             seen = vendor.recent()
         except Away as problem:
@@ -48,12 +51,18 @@ def link(vendor: Vendor, seen: Sequence[Seen]) -> None:
             named = runs.known(vendor.name, [each.external_id for each in some])
         for each in some:
             run = by_marker.get(each.marker)
-            if each.external_id in named:
+            if each.external_id in named or (run is not None and _is_it(run, each)):
                 continue
             if run is not None and run.external_id is None:
                 _link(run, each)
             else:
                 _take_in(vendor, each)
+
+
+def _is_it(run: Run, seen: Seen) -> bool:
+    """Whether they are the same: a list may name a run by a shorter path than the answer to its submit did."""
+    ours, theirs = ((said or "").partition(" ")[0].rpartition("/")[2] for said in (run.external_id, seen.external_id))
+    return bool(ours) and ours == theirs
 
 
 def _link(run: Run, seen: Seen) -> None:
@@ -87,7 +96,7 @@ def close_abandoned(vendor: Vendor) -> None:
     """Cancel at the vendor what no job waits for any more, in any order: one that never answers holds up no other."""
     end = time.monotonic() + CLOSING_SECONDS
     with transaction():
-        found = runs.abandoned(vendor.name, AT_ONCE)
+        found = runs.abandoned(vendor, AT_ONCE)
     for run, seconds in found:
         if time.monotonic() < end:
             _close(vendor, run, seconds)

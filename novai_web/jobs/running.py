@@ -1,14 +1,16 @@
 """Running: one slice of one job, from the claim to a checkpoint, a wait or an end."""
 
+import errno
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from flask import Flask, current_app
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from novai_web.config import Settings
@@ -16,6 +18,7 @@ from novai_web.db import now, session, transaction
 from novai_web.engines.store import Store
 from novai_web.errors import (
     Cancelled,
+    DiskFull,
     InvalidInput,
     NovaiError,
     OutOfTime,
@@ -24,6 +27,7 @@ from novai_web.errors import (
     ToolFailed,
     Unavailable,
 )
+from novai_web.jobs import runs
 from novai_web.jobs.backoff import backoff
 from novai_web.jobs.bench import UNSPOILT, Bench
 from novai_web.jobs.cleaning import clear_strays
@@ -34,12 +38,15 @@ from novai_web.jobs.stopping import Stopping, stopping
 from novai_web.jobs.waiting import Rest, Waiting, insist
 from novai_web.jobs.withdrawing import withdraw
 from novai_web.library.assets import Library
-from novai_web.tools.tool import Reading
+from novai_web.library.models import Asset
+from novai_web.tools.tool import Input, Reading
+from novai_web.vendors import NotConfigured
 
 log = structlog.get_logger()
 
 LOST_ATTEMPTS_MAX = 3
 ERROR_ATTEMPTS_MAX = 5
+SOURCE_HAS_AT_LEAST, SOURCE_IS_GIVEN = timedelta(hours=1), timedelta(hours=3)
 
 POISON = "This job stopped our workers three times, so we stopped trying. You were not charged for what is missing."
 LATE = "This took longer than it may. You were not charged for what is missing."
@@ -139,11 +146,15 @@ def _outcome(job: Job, lease: Lease, store: Store, settings: Settings, taken_at:
         return Rest(State.QUEUED, 0)
     except (StoreFailed, Unavailable, OperationalError) as problem:
         return _try_again(job, problem)
+    except (DiskFull, NotConfigured) as problem:
+        return _unless_spent(job, problem)
     except InvalidInput as problem:
         return Ending(State.FAILED, " ".join(problem.fields.values()), problem.code)
     except NovaiError as problem:
         return Ending(State.FAILED, str(problem), problem.code)
-    except Exception:
+    except Exception as problem:
+        if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _unless_spent(job, DiskFull())
         # The one place that catches what nobody foresaw: the person gets a sentence, the log gets the rest.
         log.exception("step_crashed", tool=job.tool_slug)
         return Ending(State.FAILED, str(ToolFailed()), ToolFailed.code)
@@ -154,12 +165,25 @@ def _run_steps(job: Job, lease: Lease, store: Store, settings: Settings, taken_a
     with transaction():
         library = Library(job.account_id, with_trash=job.step > 0)
         given = job.tool.input.read(job.input, Reading(library, settings))
+        if job.tool.engine:
+            _keep_sources(given)
         bench = Bench(job, lease, store, settings, taken_at)
     with bench, _heartbeat(bench, settings):
         for step in job.tool.steps[job.step :]:
             bench.progress(0)
             step.run(given, bench)
             bench.finish_step()
+
+
+def _keep_sources(given: Input) -> None:
+    """What would expire by itself stays as long as a vendor is paid to work with it."""
+    values = [each for value in vars(given).values() for each in (value if isinstance(value, list) else [value])]
+    soon, later = now() + SOURCE_HAS_AT_LEAST, now() + SOURCE_IS_GIVEN
+    expiring = [each.id for each in values if isinstance(each, Asset) and each.expires_at]
+    if expiring:
+        due = (Asset.id.in_(expiring), Asset.expires_at < soon, Asset.deleting_at.is_(None))
+        kept = update(Asset).where(*due).values(expires_at=later)
+        session.execute(kept.execution_options(synchronize_session=False))
 
 
 @contextmanager
@@ -202,9 +226,24 @@ def _beat(app: Flask, bench: Bench, settings: Settings, done: threading.Event) -
             bench.stop(OutOfTime())
 
 
+def _unless_spent(job: Job, problem: NovaiError) -> Ending | Rest:
+    """What an administrator must mend ends a job, but not one for which somebody is paid already."""
+    return _try_again(job, problem) if _is_spent_on(job) else Ending(State.FAILED, str(problem), problem.code)
+
+
+def _is_spent_on(job: Job) -> bool:
+    """Unless the database cannot say: then it may be."""
+    try:
+        with transaction():
+            return runs.is_spent_on(job.id)
+    except OperationalError:
+        return True
+
+
 def _try_again(job: Job, problem: Exception) -> Ending | Rest:
-    """Back into the queue with full jitter, or the end after too many tries."""
-    if job.error_attempts + 1 >= ERROR_ATTEMPTS_MAX:
+    """Back into the queue with full jitter, or the end after too many tries. What somebody is paid for already is worth
+    every try until its deadline."""
+    if job.error_attempts + 1 >= ERROR_ATTEMPTS_MAX and not _is_spent_on(job):
         said = str(problem) if isinstance(problem, NovaiError) else str(Unavailable())
         return Ending(State.FAILED, said, "unavailable")
     log.warning("trying_again", problem=type(problem).__name__, attempt=job.error_attempts + 1)

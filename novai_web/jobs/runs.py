@@ -37,6 +37,7 @@ class Run(Base):
         Index("uq_runs_external", "vendor", "external_id", unique=True),
         Index("one_open_run", "job_id", unique=True, postgresql_where=text("state IN ('submitting', 'running')")),
         Index("ix_runs_abandoned", "vendor", "id", postgresql_where=text("state = 'abandoned'")),
+        Index("ix_runs_house", "created_at", postgresql_where=text("booked_to_house")),
     )
 
     id: Mapped[Id]
@@ -167,16 +168,25 @@ def _is_of(marker: str, job: Job, request: str) -> bool:
     return found is not None and found["stem"] == stem(job) and found["request"] == request[:8]
 
 
-def save(run_id: int, external_id: str) -> None:
-    """Write down what the vendor calls a run. It is a fact, so it needs no lease; who knows it first writes it."""
+def save(run_id: int, external_id: str) -> bool:
+    """Write down what the vendor calls a run. It is a fact, so it needs no lease; who knows it first writes it.
+
+    False: another run has this id already. Two would be handed one result, which may be a stranger's.
+    """
+    given = {"run": run_id, "external": external_id}
     session.execute(
         text("""
             UPDATE runs SET external_id = :external, posted_at = now(),
                    state = CASE WHEN state = 'submitting' THEN 'running'
                                 WHEN state IN ('not_started', 'failed', 'cancelled') THEN 'abandoned' ELSE state END
-            WHERE id = :run AND external_id IS NULL"""),
-        {"run": run_id, "external": external_id},
+            WHERE id = :run AND external_id IS NULL AND NOT EXISTS (
+                SELECT FROM runs AS other WHERE other.vendor = runs.vendor AND other.external_id = :external)"""),
+        given,
     )
+    elsewhere = text("""
+        SELECT FROM runs AS other JOIN runs ON runs.id = :run AND runs.vendor = other.vendor AND runs.id <> other.id
+        WHERE other.external_id = :external""")
+    return session.execute(elsewhere, given).first() is None
 
 
 def take(run: Run, result: Json, external_id: str, cost_microusd: int | None) -> None:
@@ -218,6 +228,12 @@ def open_one(job_id: int) -> Run | None:
     return session.scalar(query.execution_options(populate_existing=True))
 
 
+def is_spent_on(job_id: int) -> bool:
+    """Whether something was asked for at a vendor that may be billed, and that nobody has given up."""
+    mine = (Run.job_id == job_id, Run.state.in_((*OPEN, "done")))
+    return session.scalar(select(Run.id).where(*mine).limit(1)) is not None
+
+
 def has_done(job_id: int) -> bool:
     """Whether a vendor bills us for this job."""
     return session.scalar(select(Run.id).where(Run.job_id == job_id, Run.state == "done").limit(1)) is not None
@@ -247,12 +263,23 @@ def known(vendor: str, external_ids: Collection[str]) -> set[str]:
     return {external_id for external_id in session.scalars(query) if external_id}
 
 
-def abandoned(vendor: str, limit: int) -> Sequence[tuple[Run, float]]:
-    """Runs that were given up and not yet seen to be over, with the seconds since then."""
+def abandoned(vendor: Vendor, limit: int) -> Sequence[tuple[Run, float]]:
+    """Runs that were given up and not yet seen to be over, with the seconds since then. The sandbox knows nothing of
+    those at the vendor whose place it takes, nor the other way round."""
     since = func.extract("epoch", now() - func.coalesce(Run.ended_at, Run.created_at))
-    query = select(Run, since).where(Run.vendor == vendor, Run.state == "abandoned")
+    there = (Run.vendor == vendor.name, Run.is_sandbox == vendor.is_sandbox)
+    query = select(Run, since).where(*there, Run.state == "abandoned")
     found = session.execute(query.order_by(func.random()).limit(limit).execution_options(populate_existing=True))
     return [(run, float(seconds)) for run, seconds in found]
+
+
+def book_unreachable(vendors: Collection[str], after_seconds: float) -> None:
+    """What was given up at a vendor that has no key here any more, so that nobody can ask: the house's cost, until the
+    key is back. `vendors` are the names of those that do have one."""
+    since = now() - func.make_interval(0, 0, 0, 0, 0, 0, after_seconds)
+    gone = (Run.state == "abandoned", ~Run.is_sandbox, ~Run.booked_to_house, Run.vendor.not_in(vendors))
+    booked = update(Run).where(*gone, Run.ended_at < since).values(booked_to_house=True)
+    session.execute(booked.execution_options(synchronize_session=False))
 
 
 def stray(job: Job, vendor: Vendor, seen: Seen) -> None:

@@ -14,7 +14,15 @@ from novai_web import credits, failpoints, queue, tools
 from novai_web.accounts import Account
 from novai_web.config import MEGABYTE, Settings
 from novai_web.db import after_commit, session
-from novai_web.errors import DiskFull, IdempotencyMismatch, InvalidInput, Overloaded, TooManyJobs
+from novai_web.errors import (
+    DiskFull,
+    IdempotencyMismatch,
+    InvalidInput,
+    Overloaded,
+    PriceChanged,
+    TooManyJobs,
+)
+from novai_web.jobs import bills
 from novai_web.jobs.models import Batch, Job, Output, Submission
 from novai_web.library.assets import Library
 from novai_web.tools.tool import Input, Part, Promise, Reading, Tool
@@ -65,13 +73,19 @@ def quote(account: Account, tool: Tool, raw: Mapping[str, Any], settings: Settin
 
 
 def submit(
-    account: Account, tool: Tool, raw: Mapping[str, Any], settings: Settings, *, key: str | None = None
+    account: Account,
+    tool: Tool,
+    raw: Mapping[str, Any],
+    settings: Settings,
+    *,
+    key: str | None = None,
+    credits_max: int | None = None,
 ) -> Submitted:
     """Jobs, holds and ledger entries in the caller's transaction; the bells ring once it is committed.
 
-    The same `key` with the same input answers with what the first submit made. Raises InvalidInput, DiskFull,
-    IdempotencyMismatch, TooManyJobs, Overloaded, NotEnoughCredits, DailyLimitReached: then there is no job, no hold
-    and no bell.
+    The same `key` with the same input answers with what the first submit made. `credits_max` is the price that was
+    shown. Raises InvalidInput, DiskFull, IdempotencyMismatch, TooManyJobs, Overloaded, PriceChanged, NotEnoughCredits,
+    DailyLimitReached: then there is no job, no hold and no bell.
     """
     if key:
         earlier = _earlier(account, key, _fingerprint(tool, raw))
@@ -81,17 +95,27 @@ def submit(
     check_room(settings, tool.estimate(given, settings).bytes)
     parts = _parts(tool, given, settings)
     check_queue(account, settings, more=len(parts))
-    batch = _batch(account, tool, given, parts) if tool.split else None
     prices = _shares(tool.price(given, settings), parts)
+    _check_price(sum(prices), credits_max)
+    batch = _batch(account, tool, given, parts) if tool.split else None
     jobs = [_job(account, tool, part, batch, price) for part, price in zip(parts, prices, strict=True)]
     session.add_all(jobs)
     session.flush()
     _promise(jobs, parts, batch)
-    credits.reserve(account, {job.id: job.price for job in jobs}, settings)
+    credits.reserve(account, {job.id: job.price for job in jobs}, settings, lost(account, jobs))
     if key:
         _remember(account, key, batch, jobs)
     ring(jobs)
     return Submitted(batch, jobs)
+
+
+def _check_price(price: int, credits_max: int | None) -> None:
+    """The price is known before: one that rose since it was shown is not taken without a word."""
+    if credits_max is not None and price > credits_max:
+        raise PriceChanged(
+            f"This costs {price:,} credits now, and {credits_max:,} were shown. "
+            "Nothing was started and nothing was charged; start it again if that is right."
+        )
 
 
 def submit_internal(account_id: int, tool: Tool, raw: Mapping[str, Any]) -> Job:
@@ -125,6 +149,11 @@ def _ring_all(bells: Sequence[tuple[int, str]]) -> None:
     failpoints.hit("create.after_commit")
     all(queue.ring(job_id, queue=name) for job_id, name in bells)
     failpoints.hit("create.after_bell")
+
+
+def lost(account: Account, jobs: Sequence[Job]) -> credits.Lost:
+    """What counts as spent today besides what was charged, if these jobs spend anything at vendors."""
+    return bills.lost_today(account.id) if any(job.price and job.tool.engine for job in jobs) else credits.Lost()
 
 
 def check_queue(account: Account, settings: Settings, *, more: int = 0) -> None:

@@ -35,7 +35,7 @@ def withdraw(job: Job, lease: Lease, settings: Settings, ending: Ending) -> Endi
         is_billed = run is None and not job.delivered and runs.has_done(job.id)
     if run is None:
         return _saying(ending, TOO_LATE if is_billed else None)
-    vendor = menu.named(run.vendor, settings)
+    vendor = menu.serving(run.vendor, settings, is_sandbox=run.is_sandbox)
     failpoints.hit("cancel.before_vendor")
     try:
         if vendor is None:
@@ -43,7 +43,7 @@ def withdraw(job: Job, lease: Lease, settings: Settings, ending: Ending) -> Endi
         note = _stop(run, vendor, lease, settings)
     except Away as problem:
         log.warning("vendor_not_told", run_id=run.id, problem=type(problem).__name__)
-        note = NOT_CONFIRMED
+        note = None if run.is_sandbox and vendor is None else NOT_CONFIRMED  # nobody is billed for a trial
         if vendor is not None and float(since or 0) < PATIENCE_SECONDS:
             return Rest(State.WAITING, random.uniform(1.0, 8.0), is_cancelling=True)  # noqa: S311
     return _saying(ending, note)

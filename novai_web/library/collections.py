@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.exc import IntegrityError
 
 from novai_web.db import session
 from novai_web.errors import InvalidInput, NotFound
 from novai_web.library import words
 from novai_web.library.assets import Library
+from novai_web.library.listing import BY_ID
 from novai_web.library.models import COLLECTED, Asset, Collection
 
 NAME_CHARACTERS_MAX = 80
@@ -46,11 +47,20 @@ def shelves(library: Library) -> Mapping[str, Sequence[Shelf]]:
     return found
 
 
+def mine(library: Library) -> ColumnElement[bool]:
+    return Collection.account_id == library.account_id
+
+
 def counts(library: Library) -> Mapping[int, int]:
-    """How many live assets are in each collection; one that has none is absent."""
-    query = library.assets().where(Asset.collection_id.is_not(None), Asset.expires_at.is_(None))
-    rows = session.execute(query.with_only_columns(Asset.collection_id, func.count()).group_by(Asset.collection_id))
-    return {collection_id: count for collection_id, count in rows if collection_id is not None}
+    """How many live assets are in each collection, counted one by one: what is in none of them is not read."""
+    held = (
+        library.assets()
+        .where(Asset.collection_id == Collection.id, Asset.expires_at.is_(None))
+        .with_only_columns(func.count())
+        .correlate(Collection)
+        .scalar_subquery()
+    )
+    return dict(session.execute(select(Collection.id, held).where(mine(library))).tuples().all())
 
 
 def find(library: Library, collection_id: int) -> Collection:
@@ -118,16 +128,18 @@ def _name(text: str) -> str:
 
 
 def _covers(library: Library) -> Mapping[int, Sequence[Asset]]:
-    place = func.row_number().over(partition_by=Asset.collection_id, order_by=Asset.id.desc()).label("place")
-    ranked = (
+    """The newest few of each, found one collection at a time: what else is in them is not read."""
+    newest = (
         library.assets()
-        .where(Asset.collection_id.is_not(None), Asset.expires_at.is_(None))
-        .with_only_columns(Asset.id, place)
-        .subquery()
+        .where(Asset.collection_id == Collection.id, Asset.expires_at.is_(None))
+        .with_only_columns(Asset.id)
+        .order_by(BY_ID.desc())
+        .limit(COVERS)
+        .correlate(Collection)
+        .lateral()
     )
-    rows = session.scalars(
-        select(Asset).join(ranked, ranked.c.id == Asset.id).where(ranked.c.place <= COVERS).order_by(Asset.id.desc())
-    )
+    ids = select(newest.c.id).select_from(Collection).join(newest, true()).where(mine(library))
+    rows = session.scalars(select(Asset).where(Asset.id.in_(ids)).order_by(Asset.id.desc()))
     found: dict[int, list[Asset]] = defaultdict(list)
     for asset in rows:
         if asset.collection_id is not None:

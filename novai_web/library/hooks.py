@@ -46,6 +46,7 @@ class Added:
 
     hooks: Sequence[Hook]
     known: int
+    fresh_ids: Sequence[int] = ()
 
     @property
     def fresh(self) -> int:
@@ -109,13 +110,13 @@ def add_lines(library: Library, lines: Sequence[Line], field: str = "texts") -> 
     count = session.scalar(library.hooks().with_only_columns(func.count())) or 0
     if count + len(lines) > HOOKS_MAX:
         raise InvalidInput({field: f"You can keep {HOOKS_MAX:,} hooks and have {count:,}. Delete some first."})
-    fresh = 0
+    fresh: list[int] = []
     found: dict[Line, Hook] = {}
     for start in range(0, len(lines), _ROWS_AT_ONCE):
         some = lines[start : start + _ROWS_AT_ONCE]
         fresh += _insert(library, some)
         found.update({Line(hook.text, hook.category): hook for hook in _same(library, some)})
-    return Added([found[line] for line in lines], len(lines) - fresh)
+    return Added([found[line] for line in lines], len(lines) - len(fresh), fresh)
 
 
 def edit(hook: Hook, *, text: str | None = None, category: str | None = None) -> None:
@@ -181,10 +182,9 @@ def _text_of(text: str) -> str:
     return clean
 
 
-def _insert(library: Library, lines: Sequence[Line]) -> int:
+def _insert(library: Library, lines: Sequence[Line]) -> Sequence[int]:
     rows = [{"account_id": library.account_id, "text": line.text, "category": line.category} for line in lines]
-    done = session.execute(insert(Hook).values(rows).on_conflict_do_nothing().returning(Hook.id))
-    return len(done.all())
+    return session.scalars(insert(Hook).values(rows).on_conflict_do_nothing().returning(Hook.id)).all()
 
 
 def _same(library: Library, lines: Sequence[Line]) -> Sequence[Hook]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Literal, get_args
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
 
 from novai_web.db import now, session
 from novai_web.errors import InvalidInput
@@ -19,9 +19,10 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 SEARCH_WORDS_MAX = 10
 TAGS_SHOWN_MAX = 200
 
+BY_ID: ColumnElement[int] = Asset.id + literal_column("0")  # as in the index that serves it; see there for why
 _ORDERS = {
-    "newest": Order("newest", Asset.id, Asset.id, True, int),
-    "oldest": Order("oldest", Asset.id, Asset.id, False, int),
+    "newest": Order("newest", BY_ID, Asset.id, True, int),
+    "oldest": Order("oldest", BY_ID, Asset.id, False, int),
     "name": Order("name", func.lower(Asset.name), Asset.id, False, str),
     "longest": Order("longest", func.coalesce(Asset.duration_seconds, -1), Asset.id, True, float),
     "largest": Order("largest", Asset.size_bytes, Asset.id, True, int),
@@ -98,15 +99,12 @@ def tags_in_use(library: Library, kind: Kind) -> Sequence[str]:
     return session.scalars(select(found.c.tag).order_by(func.lower(found.c.tag)).limit(TAGS_SHOWN_MAX)).all()
 
 
-def types_in_use(library: Library, kind: Kind) -> Sequence[str]:
+def origins_in_use(library: Library, kind: Kind) -> tuple[Sequence[str], Sequence[str]]:
+    """The types of live assets of this kind, and the slugs of the tools that made them; in one reading."""
     query = library.assets().where(Asset.kind == kind, _still_here())
-    return sorted(session.scalars(query.with_only_columns(Asset.type).distinct()))
-
-
-def tools_in_use(library: Library, kind: Kind) -> Sequence[str]:
-    """The slugs of the tools that made live assets of this kind."""
-    query = library.assets().where(Asset.kind == kind, Asset.made_by_tool.is_not(None), _still_here())
-    return sorted(session.scalars(query.with_only_columns(Asset.made_by_tool).distinct()))
+    found = session.execute(query.with_only_columns(Asset.type, Asset.made_by_tool).distinct()).all()
+    types, makers = {type_ for type_, _ in found}, {tool for _, tool in found if tool is not None}
+    return sorted(types), sorted(makers)
 
 
 def counts(library: Library) -> dict[str, int]:

@@ -1,9 +1,8 @@
 """The trash: what was deleted can be restored until its time is up, then it goes for good."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from sqlalchemy import ColumnElement, Float, Select, cast, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Float, Select, cast, delete, exists, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import aliased
 
@@ -17,8 +16,8 @@ HOOKS_SHOWN_MAX = 200
 _NEWEST = Order("trashed", cast(func.extract("epoch", Asset.trashed_at), Float(53)), Asset.id, True, float)
 
 
-def throw_away(library: Library, chosen: Select[tuple[Asset]]) -> tuple[int, datetime]:
-    """Put the chosen assets into the trash. How many there were, and the moment by which undo finds them again."""
+def throw_away(library: Library, chosen: Select[tuple[Asset]]) -> int:
+    """Put the chosen assets into the trash. How many there were."""
     at = session.scalars(select(now())).one()
     ids: ColumnElement[int] = chosen.with_only_columns(Asset.id).scalar_subquery()
     done = session.execute(
@@ -27,10 +26,10 @@ def throw_away(library: Library, chosen: Select[tuple[Asset]]) -> tuple[int, dat
         .values(trashed_at=at)
         .execution_options(synchronize_session=False)
     )
-    return _count(done), at
+    return _count(done)
 
 
-def throw_away_hooks(library: Library, chosen: Select[tuple[Hook]]) -> tuple[int, datetime]:
+def throw_away_hooks(library: Library, chosen: Select[tuple[Hook]]) -> int:
     at = session.scalars(select(now())).one()
     ids: ColumnElement[int] = chosen.with_only_columns(Hook.id).scalar_subquery()
     done = session.execute(
@@ -39,7 +38,7 @@ def throw_away_hooks(library: Library, chosen: Select[tuple[Hook]]) -> tuple[int
         .values(trashed_at=at)
         .execution_options(synchronize_session=False)
     )
-    return _count(done), at
+    return _count(done)
 
 
 def trashed(library: Library) -> Select[tuple[Asset]]:
@@ -63,15 +62,15 @@ def listed_hooks(library: Library) -> Sequence[Hook]:
     return session.scalars(query.limit(HOOKS_SHOWN_MAX)).all()
 
 
-def restore(library: Library, *, ids: Sequence[int] = (), at: datetime | None = None) -> int:
-    """Take assets out of the trash: these, and all that were thrown away at that moment. How many there were."""
+def restore(library: Library, ids: Sequence[int]) -> int:
+    """Take these assets out of the trash. How many there were."""
     done = session.execute(
         update(Asset)
         .where(
             Asset.account_id == library.account_id,
             Asset.trashed_at.is_not(None),
             Asset.deleting_at.is_(None),
-            or_(Asset.id.in_(ids), Asset.trashed_at == at),
+            Asset.id.in_(ids),
         )
         .values(trashed_at=None)
         .execution_options(synchronize_session=False)
@@ -79,9 +78,9 @@ def restore(library: Library, *, ids: Sequence[int] = (), at: datetime | None = 
     return _count(done)
 
 
-def restore_hooks(library: Library, *, ids: Sequence[int] = (), at: datetime | None = None) -> int:
+def restore_hooks(library: Library, ids: Sequence[int]) -> int:
     """The same for hooks. One that was written again in the meantime is there already; the old one is dropped."""
-    wanted = trashed_hooks(library).where(or_(Hook.id.in_(ids), Hook.trashed_at == at)).with_for_update()
+    wanted = trashed_hooks(library).where(Hook.id.in_(ids)).with_for_update()
     back = session.scalars(wanted.order_by(Hook.id)).all()
     live = aliased(Hook)
     restored = 0

@@ -301,6 +301,16 @@ READY: dict[str, Check] = {
     "workers": _workers,
 }
 
+# What costs next to nothing and asks nobody outside, so that a page may look every few seconds.
+QUICK: dict[str, Check] = {
+    **READY,
+    "queue": _queue,
+    "clock": _clock,
+    "settings": _settings,
+    "secret key": _secret,
+    "credentials": _credentials,
+}
+
 ALL: dict[str, Check] = {
     "settings": _settings,
     "secret key": _secret,

@@ -91,7 +91,7 @@ def _of_rows(files: Iterable[File], stored: dict[str, int], store: Store) -> Ite
 
 def _of_strays(files: Iterable[File], stored: dict[str, int], store: Store) -> Iterator[Finding]:
     spoken_of = {one.key for one in files}
-    unknown = [key for key in stored if key not in spoken_of]
+    unknown = [key for key in stored if key not in spoken_of and not known.is_of_the_house(key)]
     found = known.strays(session.connection(), store, unknown) if unknown else []
     # Written and spoken of since the rows were read.
     since = {one.key for one in known.files(session.connection())} if found else set()

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from novai_web.engines.store import Store
 from novai_web.errors import NotFound
+from novai_web.library import samples
 
 # A file is stored before its row is written, so one that nobody speaks of is no stray before it has had its time.
 YOUNG_SECONDS = 3600
@@ -54,6 +55,11 @@ class File:
 def files(connection: Connection) -> list[File]:
     """Every file that rows speak of. Those that are leaving may be gone already."""
     return [File(*row) for row in connection.execute(FILES)]
+
+
+def is_of_the_house(key: str) -> bool:
+    """The sample media: no row speaks of it, and it can be made again."""
+    return key.startswith(f"{samples.FOLDER}/")
 
 
 def strays(connection: Connection, store: Store, keys: Collection[str]) -> list[str]:

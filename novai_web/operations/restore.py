@@ -109,7 +109,7 @@ def _check_room(manifest: Manifest, store: Store, settings: Settings) -> None:
 def _check_store_is_empty(manifest: Manifest, store: Store) -> None:
     """Files of this same backup are fine: an earlier attempt broke off after them."""
     for key, _ in store.list(""):
-        if key not in manifest.files:
+        if key not in manifest.files and not known.is_of_the_house(key):
             raise Conflict(NOT_EMPTY.format(what=f"files, such as {key}"))
 
 

@@ -14,6 +14,7 @@ from novai_web.accounts import Account
 from novai_web.credits import CREDITS_MAX, REASON_CHARACTERS_MAX, exporting, people, reports
 from novai_web.db import transaction
 from novai_web.errors import IdempotencyMismatch, InvalidInput, NotFound
+from novai_web.jobs import finding
 from novai_web.pages import answers, charts
 from novai_web.pages.credits import entries, shown, warning
 from novai_web.pages.wording import number, plural
@@ -21,6 +22,8 @@ from novai_web.web import limits, spreadsheets, who
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
+FORMS = ("grant", "adjust", "limit", "refund")
+JOBS_SHOWN = 8
 FIELDS = ("amount", "limit", "job", "reason")
 SENT = "This form was sent before with something else in it. Look at the balance; send it again if it is still needed."
 
@@ -44,9 +47,7 @@ def only_for_administrators() -> None:
 
 @bp.get("/credits", endpoint="credits")
 def listed() -> ResponseReturnValue:
-    settings, asked = who.settings(), request.args
-    sort = asked.get("sort", "")
-    query = {"q": asked.get("q", ""), "sort": sort if sort in people.SORTS else "name"}
+    settings, asked, query = who.settings(), request.args, _asked_people()
     totals = people.totals(settings)
     return render_template(
         "admin/credits.html",
@@ -66,10 +67,26 @@ def download() -> ResponseReturnValue:
     return spreadsheets.answer("credits.csv", exporting.of_everybody(_day("since"), _day("until")))
 
 
+@bp.get("/people.csv", endpoint="people_csv")
+@limits.reads
+def download_people() -> ResponseReturnValue:
+    """The people that the list shows, in its order, with what they have."""
+    query = _asked_people()
+    return spreadsheets.answer("people.csv", exporting.of_people(who.settings(), query["q"], query["sort"]))
+
+
+def _asked_people() -> dict[str, str]:
+    """Who is listed and in which order, from the address."""
+    sort = request.args.get("sort", "")
+    known = sort.removeprefix("-") in people.COLUMNS
+    return {"q": request.args.get("q", ""), "sort": sort if known else "name"}
+
+
 @bp.get("/credits/<int:account_id>", endpoint="account")
 def show(account_id: int) -> ResponseReturnValue:
-    job = answers.number("job")
-    return _page(people.find(account_id), "refund" if job else "grant", {"job": job} if job else {})
+    """One person. With the number of a job it is the job that is spoken of; with ?change=refund it can be paid back."""
+    job, change = answers.number("job"), request.args.get("change", "")
+    return _page(people.find(account_id), change if change in FORMS else "grant", {"job": job} if job else {})
 
 
 @bp.post("/credits/<int:account_id>/grants")
@@ -97,8 +114,11 @@ def adjust(account_id: int) -> ResponseReturnValue:
 def limit(account_id: int) -> ResponseReturnValue:
     def set_limit(person: Account, form: Mapping[str, str]) -> Said:
         wanted = whole(form, "limit") if form.get("limit", "").strip() else None
-        credits.set_daily_limit(person, wanted, by=who.account(), reason=form.get("reason", ""))
-        return Said(f"{person.name} may spend {number(_limit_of(person))} credits a day.")
+        before, reason = person.daily_credits, form.get("reason", "")
+        credits.set_daily_limit(person, wanted, by=who.account(), reason=reason)
+        back = {"limit": "" if before is None else before, "reason": _taken_back(reason)}
+        undo = url_for("admin.limit", account_id=person.id)
+        return Said(f"{person.name} may spend {number(_limit_of(person))} credits a day.", undo=undo, fields=back)
 
     return _change(account_id, "limit", set_limit)
 
@@ -135,6 +155,7 @@ def _page(
     return render_template(
         "admin/account.html",
         person=person,
+        jobs=_jobs(person),
         balance=balance,
         default_limit=who.settings().account_daily_credits,
         warning=warning(balance.spent_today, balance.daily_limit),
@@ -163,10 +184,14 @@ def _taking_back(person: Account, delta: int, reason: str) -> dict[str, Any]:
     """What Undo sends: the opposite correction, once."""
     fields = {
         "amount": -delta,
-        "reason": f"Taken back: {reason}"[:REASON_CHARACTERS_MAX],
+        "reason": _taken_back(reason),
         "form_key": secrets.token_urlsafe(16),
     }
     return {"undo": url_for("admin.adjust", account_id=person.id), "fields": fields}
+
+
+def _taken_back(reason: str) -> str:
+    return f"Taken back: {reason}"[:REASON_CHARACTERS_MAX]
 
 
 def _limit_of(person: Account) -> int:
@@ -179,6 +204,13 @@ def _job(person: Account, form: Mapping[str, str]) -> jobs.Job:
         return jobs.find(person.id, whole(form, "job"))
     except NotFound:
         raise InvalidInput({"job": f"{person.name} has no job of this number. The list of entries names it."}) from None
+
+
+def _jobs(person: Account) -> list[jobs.Job]:
+    """The newest of this person's jobs; the one that the address names goes first."""
+    newest, asked = finding.recent(person.id, limit=JOBS_SHOWN), answers.number("job")
+    named = jobs.find_many(person.id, [asked]) if asked else []
+    return [*named, *(job for job in newest if job.id != asked)]
 
 
 def _day(name: str) -> date | None:

@@ -9,15 +9,22 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 
 from novai_web import jobs
-from novai_web.db import transaction
-from novai_web.jobs import Summary, batches, finding
+from novai_web.db import session, transaction
+from novai_web.errors import InvalidInput
+from novai_web.jobs import Batch, Delivered, Summary, batches, finding
+from novai_web.library import trash, undoing
+from novai_web.library.assets import Library
+from novai_web.library.models import Asset
 from novai_web.pages import answers, cells, selection
+from novai_web.pages.errors import asked_by_htmx
+from novai_web.pages.wording import plural
 from novai_web.web import limits, who, zipping
 
 bp = Blueprint("batches", __name__, url_prefix="/batches")
 
 GRID = 120
 COVERS = 4
+SINCE_MAX = 40  # as long as a moment is when it is written out
 STATES = ("done", "failed", "cancelled", "pending", "expired")
 
 
@@ -61,7 +68,7 @@ def show(batch_id: int) -> ResponseReturnValue:
     found = finding.page_of_outputs(batch.id, state=state, after=after, limit=GRID + 1)
     shown = found[:GRID]
     page = {
-        "items": cells.of(account.id, shown),
+        "items": cells.of(account.id, shown, batch.tool),
         "next_cursor": str(shown[-1].output.n) if len(found) > GRID else None,
         "total": batch.promised,
     }
@@ -89,18 +96,7 @@ def live(batch_id: int) -> ResponseReturnValue:
         return Response(status=304)
     mark = finding.latest_change(batch.id)
     changed = finding.changed_outputs(batch.id, _since(request.args.get("since", "")))
-    answer = make_response(
-        render_template(
-            "batches/_live.html",
-            batch=batch,
-            tally=tally,
-            jobs=related,
-            outputs=cells.of(account.id, changed),
-            mark=_mark(mark),
-            queue_count=jobs.active_count(account.id),
-            form_key=secrets.token_urlsafe(16),
-        )
-    )
+    answer = make_response(_changed(batch, changed, _mark(mark)))
     answer.headers["HX-PTag"] = version
     return answer
 
@@ -112,12 +108,36 @@ def zip(batch_id: int) -> ResponseReturnValue:
 
 @bp.post("/<int:batch_id>/keep")
 def keep(batch_id: int) -> ResponseReturnValue:
-    account = who.account()
-    chosen = selection.ids(request.form, "n") if "n" in request.form else None
+    """All of it, or the outputs whose numbers are ticked."""
+    library, numbers = Library(who.account().id), _numbers()
+    batch = jobs.find_batch(library.account_id, batch_id)
+    with transaction(), undoing.recorded(library, undoing.of(batches.assets(batch, numbers), Asset.expires_at)) as undo:
+        kept = batches.keep(batch, numbers)
+    answers.toast(f"{plural(kept, batch.tool.makes[0])} moved to your library for good.", undo=undo)
+    return _approved(batch, numbers)
+
+
+@bp.post("/<int:batch_id>/trash", endpoint="discard")
+def discard(batch_id: int) -> ResponseReturnValue:
+    """Into the trash: what is not good enough, so that neither the library nor the ZIP has it."""
+    library, numbers = Library(who.account().id), _numbers()
+    batch = jobs.find_batch(library.account_id, batch_id)
+    if not numbers:
+        raise InvalidInput({"n": "Nothing is selected."}, "Nothing is selected. Tick something first.")
+    chosen = batches.assets(batch, numbers)
+    with transaction(), undoing.recorded(library, undoing.of(chosen, Asset.trashed_at)) as undo:
+        gone = trash.throw_away(library, chosen)
+    answers.toast(f"{plural(gone, batch.tool.makes[0])} thrown away.", undo=undo)
+    return _approved(batch, numbers)
+
+
+@bp.post("/<int:batch_id>/restoration", endpoint="restore")
+def restore(batch_id: int) -> ResponseReturnValue:
+    library, numbers = Library(who.account().id), _numbers()
+    batch = jobs.find_batch(library.account_id, batch_id)
     with transaction():
-        kept = batches.keep(jobs.find_batch(account.id, batch_id), chosen)
-    answers.toast(f"{kept} {'video' if kept == 1 else 'videos'} moved to your library for good.")
-    return answers.back(url_for("batches.show", batch_id=batch_id))
+        trash.restore(library, list(session.scalars(batches.assets(batch, numbers or []).with_only_columns(Asset.id))))
+    return _approved(batch, numbers)
 
 
 @bp.post("/<int:batch_id>/retry")
@@ -134,7 +154,8 @@ def rebuild(batch_id: int) -> ResponseReturnValue:
     account = who.account()
     with transaction():
         batch = jobs.find_batch(account.id, batch_id)
-        made = batches.rebuild(account, batch, who.settings(), key=answers.form_key())
+        shown = answers.credits_shown()
+        made = batches.rebuild(account, batch, who.settings(), key=answers.form_key(), credits_max=shown)
     assert made.batch is not None, "a rebuilt batch is a batch"
     answers.toast("Building it again, as a new batch.")
     return redirect(url_for("batches.show", batch_id=made.batch.id), 303)
@@ -147,6 +168,35 @@ def cancel(batch_id: int) -> ResponseReturnValue:
         jobs.cancel_batch(jobs.find_batch(account.id, batch_id))
     answers.toast("Stopping. What is made already stays.")
     return answers.back(url_for("batches.show", batch_id=batch_id))
+
+
+def _numbers() -> list[int] | None:
+    """Those of one output's own button, else those that are ticked; None: no output in particular."""
+    for name in ("only", "n"):
+        if name in request.form:
+            return selection.ids(request.form, name)
+    return None
+
+
+def _approved(batch: Batch, numbers: Sequence[int] | None) -> ResponseReturnValue:
+    """Back to the page; a page that asked in the background is told what changed."""
+    if not asked_by_htmx():
+        return answers.back(url_for("batches.show", batch_id=batch.id))
+    return _changed(batch, finding.outputs_of(batch.id, numbers or []), request.form.get("since", "")[:SINCE_MAX])
+
+
+def _changed(batch: Batch, outputs: Sequence[Delivered], mark: str) -> str:
+    session.expire_all()
+    return render_template(
+        "batches/_live.html",
+        batch=batch,
+        tally=batches.summary(batch),
+        jobs=finding.of_batch(batch.id),
+        outputs=cells.of(batch.account_id, outputs, batch.tool),
+        mark=mark,
+        queue_count=jobs.active_count(batch.account_id),
+        form_key=secrets.token_urlsafe(16),
+    )
 
 
 def _version(tally: Summary, related: Sequence[jobs.Job]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from novai_web.jobs import Delivered
 from novai_web.library.assets import Library
 from novai_web.library.models import Asset
+from novai_web.tools import Tool
 
 
 @dataclass(frozen=True)
@@ -16,19 +17,22 @@ class Cell:
     id: int
     n: int
     name: str
+    kind: str
     state: str
     error: str | None
     asset: Asset | None
     labels: dict[str, str | None]
 
 
-def of(account_id: int, found: Sequence[Delivered]) -> list[Cell]:
+def of(account_id: int, found: Sequence[Delivered], tool: Tool) -> list[Cell]:
+    """What is not there yet, or never will be, has the shape of what this tool makes."""
     labels = _Labels(account_id, [each.output.spec for each in found])
     return [
         Cell(
             id=each.output.id,
             n=each.output.n,
             name=each.output.name,
+            kind=each.asset.kind if each.asset else next(iter(tool.makes), "video"),
             state=each.output.state,
             error=each.output.error,
             asset=each.asset,

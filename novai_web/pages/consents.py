@@ -15,14 +15,38 @@ from novai_web.library.assets import Library
 from novai_web.pages import answers, forms
 from novai_web.tools import Tool
 from novai_web.tools.likeness import takers
-from novai_web.web import who
+from novai_web.web import limits, spreadsheets, who
 
 bp = Blueprint("consents", __name__)
+
+HEAD = ("consent", "who", "state", "for", "how it was given", "written down", "until", "revoked")
 
 
 @bp.get("/consents", endpoint="list")
 def listed() -> ResponseReturnValue:
     return _page()
+
+
+@bp.get("/consents.csv", endpoint="csv")
+@limits.reads
+def download() -> ResponseReturnValue:
+    """All that the list shows, in its order; there are never very many."""
+    query = _asked()
+    found = consents.listed(_library(), size=consents.CONSENTS_MAX, sort=query["sort"], status=query["status"]).items
+    return spreadsheets.table("consents.csv", HEAD, [_cells(consent) for consent in found])
+
+
+def _asked() -> dict[str, str]:
+    """The order, and what the list is narrowed to, from the address."""
+    sort, status = request.args.get("sort", ""), request.args.get("status", "")
+    known = sort.removeprefix("-") in consents.COLUMNS
+    return {"sort": sort if known else "-given", "status": status if status in consents.STATUSES else ""}
+
+
+def _cells(consent: Consent) -> Sequence[object]:
+    revoked = consent.revoked_at.isoformat() if consent.revoked_at else ""
+    when = (consent.created_at.isoformat(), consent.until or "", revoked)
+    return (consent.id, consent.who, consent.status, " ".join(consent.purposes) or "everything", consent.how, *when)
 
 
 @bp.post("/consents")
@@ -110,11 +134,12 @@ def _library() -> Library:
 
 
 def _page(given: Mapping[str, Any] | None = None, errors: Mapping[str, str] | None = None) -> str:
-    library = _library()
-    page = consents.listed(library, request.args.get("cursor"))
+    library, query = _library(), _asked()
+    page = consents.listed(library, request.args.get("cursor"), sort=query["sort"], status=query["status"])
     return render_template(
         "consents/list.html",
         page=page,
+        query=query,
         counts=consents.counts(library, page.items),
         takers=_takers(),
         given=given or {},

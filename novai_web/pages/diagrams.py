@@ -10,7 +10,8 @@ from novai_web.jobs import Job, finding
 from novai_web.library import collections, listing
 from novai_web.library.assets import Library
 from novai_web.library.listing import SORTS
-from novai_web.pages import selection
+from novai_web.library.paging import PAGE_SIZE
+from novai_web.pages import answers, selection
 from novai_web.pages.library import FIELDS, tools_that_take
 from novai_web.tools import character_diagram
 from novai_web.web import who
@@ -33,7 +34,7 @@ def listed() -> ResponseReturnValue:
         "library/diagrams.html",
         kind="image",
         tool=tool,
-        page=listing.listed(library, wanted, sort, asked.get("cursor")),
+        page=listing.listed(library, wanted, sort, asked.get("cursor"), answers.pages() * PAGE_SIZE),
         query=query,
         jobs=[job for job in finding.recent(account.id, tool=tool.slug, limit=RECENT_MAX) if _has_no_tile(job)],
         collections=collections.listed(library, "image"),

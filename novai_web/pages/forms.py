@@ -14,6 +14,7 @@ from novai_web.tools.likeness import For
 from novai_web.tools.picks import Pick, PickHooks
 from novai_web.tools.tool import Input
 
+NOT_SETTINGS = ("asset", "assets", "hooks", "consent", "hidden")
 COLOUR_PATTERN = r"^#[0-9a-fA-F]{6}$"
 
 
@@ -33,6 +34,11 @@ class FormField:
 
 def of(model: type[Input]) -> list[FormField]:
     return [_form_field(name, info) for name, info in model.model_fields.items()]
+
+
+def settings_of(model: type[Input]) -> list[str]:
+    """The names of the fields that say how, not of what: those that a preset keeps."""
+    return [field.name for field in of(model) if field.widget not in NOT_SETTINGS]
 
 
 def read(model: type[Input], form: MultiDict[str, str]) -> dict[str, Any]:

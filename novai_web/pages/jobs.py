@@ -46,7 +46,7 @@ def show(job_id: int) -> ResponseReturnValue:
     return render_template(
         "jobs/job.html",
         job=job,
-        outputs=cells.of(account.id, jobs.outputs(job_id=job.id)),
+        outputs=cells.of(account.id, jobs.outputs(job_id=job.id), job.tool),
         given=given,
         lines=reports.of_job(job.id),
     )
@@ -93,7 +93,7 @@ def cancel(job_id: int) -> ResponseReturnValue:
         jobs.cancel(jobs.find(account.id, job_id))
     job = jobs.find(account.id, job_id)
     if asked_by_htmx():
-        return render_template("jobs/_card.html", job=job)
+        return _card(job)
     return answers.back(_home(job))
 
 
@@ -116,6 +116,12 @@ def to_front(job_id: int) -> ResponseReturnValue:
         jobs.move_to_front(job)
     answers.toast(f"“{job.title}” is next of yours.")
     return answers.back(_home(job))
+
+
+def _card(job: Job) -> str:
+    """Where it was pressed: in the list, or in the drawer."""
+    prefix = "queued" if request.form.get("prefix") == "queued" else "job"
+    return render_template("jobs/_card.html", job=job, prefix=prefix, results=finding.results([job.id], RESULTS))
 
 
 def _home(job: Job) -> str:

@@ -1,21 +1,24 @@
 """The pages of videos, audios, images and models: lists, one of them, what can be done to many, and plain uploads."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import InstrumentedAttribute
 
 from novai_web import consents, tools
 from novai_web.db import session, transaction
 from novai_web.errors import InvalidInput, NovaiError, UnusableMedia
 from novai_web.jobs import Job, arrivals, finding
-from novai_web.library import collections, editing, hooks, lineage, listing, sniffing, trash
+from novai_web.library import collections, editing, hooks, lineage, listing, sniffing, trash, undoing
 from novai_web.library.assets import Library
 from novai_web.library.listing import SORTS
 from novai_web.library.models import KINDS, Asset, Collection, Hook, Kind
+from novai_web.library.paging import PAGE_SIZE
 from novai_web.library.uploads import Announced
 from novai_web.library.words import distinct
 from novai_web.pages import answers, forms, selection
@@ -94,9 +97,7 @@ def picker() -> ResponseReturnValue:
         categories: Any = hooks.categories(library)
     else:
         kind = selection.kind_of(query["kind"])
-        # Variants are rarely what variants are made of: they are shown when they are asked for.
-        wanted_here = replace(selection.filter_of(kind, asked), without_type="" if query["type"] else "variant")
-        found = listing.listed(library, wanted_here, cursor=asked.get("cursor"))
+        found = listing.listed(library, _pickable(kind), cursor=asked.get("cursor"))
         shelves, categories = collections.listed(library, kind), []
     return render_template(
         "library/_picker.html",
@@ -110,7 +111,7 @@ def picker() -> ResponseReturnValue:
 
 @bp.get("/library/chips")
 def chips() -> ResponseReturnValue:
-    """What is picked, by ids in their order, or everything in a collection or a category."""
+    """What is picked, by ids in their order, or everything that the picker's filters find."""
     library, asked = Library(who.account().id), request.args
     kind = asked.get("kind", "")
     items = _hook_chips(library) if kind == "hook" else _asset_chips(library, selection.kind_of(kind))
@@ -119,60 +120,63 @@ def chips() -> ResponseReturnValue:
 
 @bp.post("/assets/<int:asset_id>/name")
 def rename(asset_id: int) -> ResponseReturnValue:
-    with transaction():
+    with transaction(), recorded(asset_id, Asset.name) as undo:
         editing.rename(_mine(asset_id), request.form.get("name", ""))
-    answers.toast("Renamed.")
+    answers.toast("Renamed.", undo=undo)
     return answers.back(url_for("library.asset", asset_id=asset_id))
 
 
 @bp.post("/assets/<int:asset_id>/tags")
 def retag(asset_id: int) -> ResponseReturnValue:
-    with transaction():
+    with transaction(), recorded(asset_id, Asset.tags) as undo:
         editing.retag(_mine(asset_id), request.form.get("tags", "").split(","))
-    answers.toast("Tags saved.")
+    answers.toast("Tags saved.", undo=undo)
     return answers.back(url_for("library.asset", asset_id=asset_id))
 
 
 @bp.post("/assets/<int:asset_id>/collection")
 def file(asset_id: int) -> ResponseReturnValue:
     library = Library(who.account().id)
-    with transaction():
+    with transaction(), recorded(asset_id, Asset.collection_id) as undo:
         editing.file_in(library, _mine(asset_id), selection.optional_id(request.form.get("collection_id", "")))
-    answers.toast("Moved.")
+    answers.toast("Moved.", undo=undo)
     return answers.back(url_for("library.asset", asset_id=asset_id))
 
 
 @bp.post("/assets/<int:asset_id>/keep")
 def keep(asset_id: int) -> ResponseReturnValue:
-    with transaction():
+    with transaction(), recorded(asset_id, Asset.expires_at) as undo:
         editing.keep(_mine(asset_id))
-    answers.toast("Moved to your library for good.")
+    answers.toast("Moved to your library for good.", undo=undo)
     return answers.back(url_for("library.asset", asset_id=asset_id))
 
 
 @bp.post("/library/trash", endpoint="trash")
 def throw_away() -> ResponseReturnValue:
     library = Library(who.account().id)
-    with transaction():
-        chosen = selection.assets(library, request.form)
+    chosen = selection.assets(library, request.form)
+    with transaction(), undoing.recorded(library, undoing.of(chosen, Asset.trashed_at)) as undo:
         made = lineage.made_from_these(library, chosen)
-        count, at = trash.throw_away(library, chosen)
+        count = trash.throw_away(library, chosen)
     said = f"{plural(count, _word())} moved to the trash."
     if made:
         said += f" {plural(made, 'thing')} made from {'it' if count == 1 else 'them'} stay{'s' if made == 1 else ''}."
-    answers.toast(said, undo=url_for("trash.restore"), fields={"at": at.isoformat()})
+    answers.toast(said, undo=undo)
     return answers.back(_home())
 
 
 @bp.post("/library/collection")
 def move() -> ResponseReturnValue:
     library = Library(who.account().id)
-    with transaction():
-        chosen = selection.assets(library, request.form)
+    chosen = selection.assets(library, request.form)
+    with transaction(), undoing.recorded(library, undoing.of(chosen, Asset.collection_id)) as undo:
+        before = {each.id for each in collections.listed(library)}
         collection = _target(library)
+        if collection and collection.id not in before:
+            undo.made(Collection, [collection.id])
         count = editing.move(library, chosen, collection)
     where = f"moved to “{collection.name}”" if collection else "taken out of their collections"
-    answers.toast(f"{plural(count, _word())} {where}.")
+    answers.toast(f"{plural(count, _word())} {where}.", undo=undo)
     return answers.back(_home())
 
 
@@ -180,9 +184,10 @@ def move() -> ResponseReturnValue:
 def tag() -> ResponseReturnValue:
     library = Library(who.account().id)
     word = next(filter(None, request.form.getlist("add_tag")), "")
-    with transaction():
-        count = editing.add_tag(library, selection.assets(library, request.form), word)
-    answers.toast(f"{plural(count, _word())} tagged.")
+    chosen = selection.assets(library, request.form)
+    with transaction(), undoing.recorded(library, undoing.of(chosen, Asset.tags)) as undo:
+        count = editing.add_tag(library, chosen, word)
+    answers.toast(f"{plural(count, _word())} tagged.", undo=undo)
     return answers.back(_home())
 
 
@@ -223,20 +228,21 @@ def _list(kind: Kind) -> str:
     library, asked = Library(who.account().id), request.args
     wanted = selection.filter_of(kind, asked)
     query = {name: asked.get(name, "") for name in FIELDS}
+    types, makers = listing.origins_in_use(library, kind)
     sort = query["sort"] if query["sort"] in SORTS else "newest"
     return render_template(
         "library/list.html",
         kind=kind,
-        page=listing.listed(library, wanted, sort, asked.get("cursor")),
+        page=listing.listed(library, wanted, sort, asked.get("cursor"), answers.pages() * PAGE_SIZE),
         query=query,
         collections=collections.listed(library, kind),
         tags=listing.tags_in_use(library, kind),
-        types=listing.types_in_use(library, kind),
-        makers=[tools.find(slug) for slug in listing.tools_in_use(library, kind)],
+        types=types,
+        makers=[tools.find(slug) for slug in makers],
         accept=sniffing.ENDINGS[kind],
         upload_bytes_max=who.settings().upload_bytes_max,
         use_in=tools_that_take(kind),
-        samples_url=None,
+        samples_url=None if kind == "model" else url_for("samples.add"),
         making=_making(kind),
     )
 
@@ -247,6 +253,12 @@ def _making(kind: Kind) -> list[Job]:
     found = [job for slug in makers for job in finding.recent(who.account().id, tool=slug, limit=MAKING_MAX)]
     recently = datetime.now(UTC) - timedelta(days=1)
     return [job for job in found if not job.is_over or (job.can_retry and job.ended_at and job.ended_at > recently)]
+
+
+def recorded(asset_id: int, column: InstrumentedAttribute[Any]) -> AbstractContextManager[undoing.Recording]:
+    """A change of one column of one asset, so that it can be taken back."""
+    library = Library(who.account().id)
+    return undoing.recorded(library, undoing.of(editing.chosen(library, [asset_id]), column))
 
 
 def _mine(asset_id: int) -> Asset:
@@ -302,9 +314,15 @@ def _shortened(said: str) -> str:
     return said if len(said) <= RECIPE_LETTERS_MAX else f"{said[:RECIPE_LETTERS_MAX]}…"
 
 
+def _pickable(kind: Kind) -> listing.Filter:
+    """What the picker shows. Variants are rarely what variants are made of: they are shown when they are asked for."""
+    asked = selection.filter_of(kind, request.args)
+    return replace(asked, without_type="" if asked.type else "variant")
+
+
 def _hook_chips(library: Library) -> list[Hook]:
-    if request.args.get("category"):
-        wanted = hooks.Filter(category=request.args["category"])
+    if request.args.get("all") or request.args.get("category"):
+        wanted = hooks.Filter(request.args.get("q", ""), request.args.get("category") or None)
         return list(session.scalars(wanted.of(library).order_by(Hook.id).limit(CHIPS_MAX)))
     ids = answers.numbers(request.args.get("ids", ""))[:CHIPS_MAX]
     found = library.find_hooks(ids)
@@ -312,10 +330,9 @@ def _hook_chips(library: Library) -> list[Hook]:
 
 
 def _asset_chips(library: Library, kind: Kind) -> list[Asset]:
-    collection = answers.number("collection")
-    if collection:
-        wanted = listing.Filter(kind=kind, collection_id=collection)
-        return list(session.scalars(wanted.of(library).order_by(Asset.id).limit(CHIPS_MAX)))
+    if request.args.get("all") or answers.number("collection"):
+        ready = _pickable(kind).of(library).where(Asset.status == "ready")
+        return list(session.scalars(ready.order_by(Asset.id).limit(CHIPS_MAX)))
     ids = answers.numbers(request.args.get("ids", ""))[:CHIPS_MAX]
     found = library.find_many(ids)
     return [found[each] for each in ids if each in found and found[each].kind == kind]

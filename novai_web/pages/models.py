@@ -8,7 +8,9 @@ from novai_web.errors import InvalidInput, NovaiError, TooLarge, UnusableMedia
 from novai_web.jobs import arrivals, unpacking
 from novai_web.library import editing
 from novai_web.library.assets import Library
+from novai_web.library.models import Asset
 from novai_web.pages import answers
+from novai_web.pages.library import recorded
 from novai_web.pages.wording import plural
 from novai_web.tools import lora_trainer
 from novai_web.web import limits, receiving, who
@@ -61,17 +63,17 @@ def high(asset_id: int) -> ResponseReturnValue:
 
 @bp.post("/assets/<int:asset_id>/caption")
 def caption(asset_id: int) -> ResponseReturnValue:
-    with transaction():
+    with transaction(), recorded(asset_id, Asset.caption) as undo:
         editing.recaption(Library(who.account().id).find(asset_id), request.form.get("caption", ""))
-    answers.toast("Caption saved.")
+    answers.toast("Caption saved.", undo=undo)
     return answers.back(url_for("library.asset", asset_id=asset_id))
 
 
 @bp.post("/assets/<int:asset_id>/trigger")
 def trigger(asset_id: int) -> ResponseReturnValue:
-    with transaction():
+    with transaction(), recorded(asset_id, Asset.media) as undo:
         editing.set_trigger(Library(who.account().id).find(asset_id), request.form.get("trigger", ""))
-    answers.toast("Trigger word saved.")
+    answers.toast("Trigger word saved.", undo=undo)
     return answers.back(url_for("library.asset", asset_id=asset_id))
 
 

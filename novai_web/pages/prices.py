@@ -13,7 +13,7 @@ from novai_web.errors import InvalidInput, NotFound
 from novai_web.pages import admin, answers
 from novai_web.prices import Change, Price
 from novai_web.vendors import menu
-from novai_web.web import who
+from novai_web.web import limits, spreadsheets, who
 
 bp = Blueprint("prices", __name__, url_prefix="/admin/prices")
 bp.before_request(admin.only_for_administrators)
@@ -32,13 +32,16 @@ def save(vendor: str) -> ResponseReturnValue:
     if vendor not in menu.TITLES:
         raise NotFound
     form = request.form
+    model = form.get("model", "").strip()
     try:
         with transaction():
-            price = prices.put(vendor, form.get("model", "").strip(), _change(form), by=who.account())
+            back = _way_back(vendor, model)
+            price = prices.put(vendor, model, _change(form), by=who.account())
     except InvalidInput as wrong:
         given = {name: form.get(name, "") for name in FIELDS} | {"vendor": vendor}
         return _page(given, wrong.fields), 422
-    answers.toast(f"{price.model}: ${price.dollars:f} per {price.unit_words}, for what is asked for from now on.")
+    said = f"{price.model}: ${price.dollars:f} per {price.unit_words}, for what is asked for from now on."
+    answers.toast(said, undo=back[0], fields=back[1])
     return redirect(url_for("prices.list"), 303)
 
 
@@ -53,9 +56,26 @@ def remove(vendor: str) -> ResponseReturnValue:
     return redirect(url_for("prices.list"), 303)
 
 
+@bp.get("/prices.csv", endpoint="csv")
+@limits.reads
+def download() -> ResponseReturnValue:
+    rows = [(price.vendor, *_written(price).values()) for price in prices.listed()]
+    return spreadsheets.table("prices.csv", ("vendor", *FIELDS), rows)
+
+
+def _way_back(vendor: str, model: str) -> tuple[str, dict[str, str]]:
+    """What Undo sends: the price as it is now, or its removal when there is none yet."""
+    try:
+        return url_for("prices.save", vendor=vendor), _written(prices.find_one(vendor, model))
+    except NotFound:
+        return url_for("prices.remove", vendor=vendor), {"model": model}
+
+
 def _page(given: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None) -> str:
     """`given` is what was just sent and not taken; its row is open."""
-    found = prices.listed()
+    asked = request.args.get("vendor", "")
+    shown = asked if asked in menu.TITLES else ""
+    found = [price for price in prices.listed() if not shown or price.vendor == shown]
     rows = [(price, _written(price), prices.charged(price.microusd, who.settings())) for price in found]
     sent = (given["vendor"], given["model"]) if given else None
     return render_template(
@@ -65,6 +85,7 @@ def _page(given: Mapping[str, str] | None = None, errors: Mapping[str, str] | No
         errors=errors or {},
         open_row=sent if sent in [(price.vendor, price.model) for price in found] else None,
         titles=menu.TITLES,
+        shown=shown,
         today=datetime.now(UTC).date(),
         markup=who.settings().price_markup,
     )

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from novai_web import credits, jobs
 from novai_web.db import session
+from novai_web.pages import places
 from novai_web.tools import TOOLS
 from novai_web.web import who
 
@@ -38,6 +39,7 @@ def _of_this_visitor() -> dict[str, Any]:
         "wallet": credits.balance(me, settings),
         "queue_count": jobs.active_count(me.id),
         "tools_menu": TOOLS,
-        "main_tool": next(tool for tool in TOOLS if tool.engine is None),
+        "main_tool": places.MAIN_TOOL,
+        "places": places.of(me),
         "sign_up_open": settings.sign_up == "open",
     }

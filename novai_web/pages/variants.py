@@ -53,6 +53,8 @@ def sheet() -> ResponseReturnValue:
     """Each hook as it will look on the first video."""
     given = _given(who.account())
     shown = given.hooks[:SHEET_MAX]
+    if not shown:
+        return render_template("tools/_sheet.html", sheet=[], more=0)
     framing = ffmpeg.Framing(frame=given.frame, frame_fill=given.frame_fill)
     pictures = _draw([hook.text for hook in shown], style_of(given), given.videos[0], framing)
     sources = [f"data:image/webp;base64,{base64.b64encode(picture).decode()}" for picture in pictures]

@@ -37,6 +37,7 @@ def register(app: Flask) -> None:
         duration=duration,
         ago=ago,
         until=until,
+        lasting=lasting,
         number=number,
         signed=signed,
         rate=rate,
@@ -84,6 +85,13 @@ def ago(at: datetime | None) -> Markup:
     if at is None:
         return Markup("")
     return _time(at, _rough(datetime.now(UTC) - at, "just now", "{} ago"), "ago")
+
+
+def lasting(at: datetime | None) -> Markup:
+    """How long something has gone on: "3 min"."""
+    if at is None:
+        return Markup("")
+    return _time(at, f"{_rough(datetime.now(UTC) - at, '', '{}') or 'A few seconds'}", "for")
 
 
 def until(at: datetime | None) -> Markup:

@@ -2,7 +2,7 @@
 
 from novai_web.config import Settings
 from novai_web.errors import NotFound
-from novai_web.tools import character_diagram, echo, face_swap, lora_image, lora_trainer, preparing, variants
+from novai_web.tools import character_diagram, echo, face_swap, lora_image, lora_trainer, preparing, sampling, variants
 from novai_web.tools.tool import Input, Part, Promise, Step, Tool, Work
 
 __all__ = ["TOOLS", "Input", "Part", "Promise", "Step", "Tool", "Work", "find", "offered"]
@@ -15,7 +15,7 @@ TOOLS: tuple[Tool, ...] = (
     variants.tool,
 )
 # What NOVAI does for itself with the same engine: no page, no card, no price.
-INTERNAL: tuple[Tool, ...] = (preparing.tool,)
+INTERNAL: tuple[Tool, ...] = (preparing.tool, sampling.tool)
 # For tests and drills: offered only when a setting says so.
 DRILLS: tuple[Tool, ...] = (echo.tool,)
 

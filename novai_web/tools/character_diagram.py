@@ -84,7 +84,7 @@ def whole_prompt(given: DiagramInput) -> str:
 
 def check(given: DiagramInput, work: Work) -> None:
     """Note which model will draw it and what that costs; what is missing is said before anything is paid."""
-    vendor = menu.gemini(work.settings)
+    vendor = vendored.stay(work, menu.gemini(work.settings))
     work.notes.setdefault("model", vendor.model)
     work.notes.setdefault("cost_microusd", prices.cost_microusd(vendor.name, vendor.model, 1))
     work.fetch(given.picture)
@@ -92,8 +92,8 @@ def check(given: DiagramInput, work: Work) -> None:
 
 def draw(given: DiagramInput, work: Work) -> None:
     """One sheet. A vendor that gives no picture and no reason is asked once more, which the house pays."""
-    vendor = menu.gemini(work.settings)
-    request = {**_request(given, vendor, work), "model": work.notes["model"]}
+    vendor = vendored.stay(work, menu.gemini(work.settings, model=work.notes["model"]))
+    request = _request(given, vendor, work)
     try:
         answer = _paid(vendor, request, work)
     except VendorFailed:

@@ -12,7 +12,7 @@ from novai_web.errors import InvalidInput, ToolFailed
 from novai_web.library import words
 from novai_web.library.models import Asset
 from novai_web.tools import vendored
-from novai_web.tools.likeness import Consent, For, insist
+from novai_web.tools.likeness import Consent, For, hold, insist
 from novai_web.tools.picks import Picture, Videos
 from novai_web.tools.results import Looked, look_over
 from novai_web.tools.tool import Estimate, Input, Made, Part, Promise, Step, Tool, Work
@@ -119,8 +119,7 @@ def estimate(given: SwapInput, settings: Settings) -> Estimate:
 
 def split(given: SwapInput, settings: Settings) -> Sequence[Part]:
     """One job a video, which holds what that video costs."""
-    if given.which and choices.chosen(ENGINE, settings) == Fal.name:
-        raise InvalidInput({"which": "fal swaps the main face of a clip only. Leave this at 0."})
+    _check_which(given, choices.chosen(ENGINE, settings))
     return [
         Part(
             given.model_copy(update={"videos": [video]}),
@@ -131,14 +130,20 @@ def split(given: SwapInput, settings: Settings) -> Sequence[Part]:
     ]
 
 
+def _check_which(given: SwapInput, vendor: str) -> None:
+    """Raises InvalidInput where the vendor would put the face on somebody else."""
+    if given.which and vendor == Fal.name:
+        raise InvalidInput({"which": "fal swaps the main face of a clip only. Leave this at 0."})
+
+
 def _name(video: Asset, given: SwapInput) -> str:
     return words.name(f"{video.name}, {given.face.name}")
 
 
 def check(given: SwapInput, work: Work) -> None:
-    """Note who will swap it, so that the job stays with them."""
-    name = work.notes.setdefault("vendor", choices.chosen(ENGINE, work.settings))
-    menu.swapper(name, work.settings)
+    """Note who will swap it, so that the job stays with them. Somebody else may have been chosen since the submit."""
+    _check_which(given, work.notes.setdefault("vendor", choices.chosen(ENGINE, work.settings)))
+    _vendor(work)
 
 
 def send(given: SwapInput, work: Work) -> None:
@@ -166,14 +171,13 @@ def swap(given: SwapInput, work: Work) -> None:
     insist(given, work)
     answer = vendored.pay(work, vendor, request, work.notes["cost_microusd"])
     looked = _looked(work.bring(vendor, answer.files[0]), given.videos[0], work)
-    insist(given, work)
     for promise in list(work.promises):
         made = _made(given, looked, {"vendor": vendored.of(vendor, request, answer)})
-        work.keep(looked.path, made, n=promise.n)
+        work.keep(looked.path, made, n=promise.n, insisting=lambda: hold(given))
 
 
 def _vendor(work: Work) -> Swapping:
-    return menu.swapper(work.notes["vendor"], work.settings)
+    return vendored.stay(work, menu.swapper(work.notes["vendor"], work.settings))
 
 
 def _looked(path: Path, source: Asset, work: Work) -> Looked:

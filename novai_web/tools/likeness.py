@@ -17,7 +17,7 @@ from novai_web.library.assets import Library
 from novai_web.tools.picks import an_id, reading_of
 from novai_web.tools.tool import Input, Tool, Work
 
-__all__ = ["Consent", "For", "insist", "takers"]
+__all__ = ["Consent", "For", "hold", "insist", "takers"]
 
 REVOKED = "This consent was revoked. Choose another one, or write down a new one."
 OVER = "This consent has run out. Choose another one, or write down a new one."
@@ -62,15 +62,19 @@ _AS_ID = core_schema.plain_serializer_function_ser_schema(_id_of)
 
 
 def insist(given: Input, work: Work) -> None:
-    """Look once more, right before paying and right before delivering. Raises InvalidInput if it was revoked since.
+    """Look once more, right before paying. Raises InvalidInput if it was revoked since.
 
     `given` is an input with one field that is marked with `For`.
     """
+    work.write(lambda: hold(given))
+
+
+def hold(given: Input) -> None:
+    """Look once more in the transaction that delivers, until whose end nobody can revoke it: what is delivered is in
+    the list of what was made with it, and what is revoked before is not delivered. Raises InvalidInput."""
     name, mark = next(_marked(type(given)))
     consent: Consent = getattr(given, name)
-    found: list[Consent] = []
-    work.write(lambda: found.append(consents.find(Library(consent.account_id), consent.id)))
-    if problem := mark.problem(found[0]):
+    if problem := mark.problem(consents.find(Library(consent.account_id), consent.id, hold=True)):
         raise InvalidInput({name: problem})
 
 

@@ -8,7 +8,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from novai_web import __version__, consents, prices
 from novai_web.config import MEGABYTE, Pace, Settings
+from novai_web.errors import InvalidInput
 from novai_web.library import sent
+from novai_web.library.assets import Library
 from novai_web.library.models import Asset
 from novai_web.tools import vendored
 from novai_web.tools.picks import Model, reading_of
@@ -66,10 +68,8 @@ class PicturesInput(Input):
     @field_validator("model")
     @classmethod
     def _may_be_used(cls, model: Asset, info: ValidationInfo) -> Asset:
-        consent = consents.behind(reading_of(info).library, model)
-        if consent is not None and not consent.is_usable:
-            was = "revoked" if consent.is_revoked else "given only until a day that is over"
-            raise ValueError(f"The consent that “{model.name}” was trained with was {was}. Pick another model.")
+        if problem := _problem(model, consents.behind(reading_of(info).library, model)):
+            raise ValueError(problem)
         return model
 
     @field_validator("prompt")
@@ -78,6 +78,20 @@ class PicturesInput(Input):
         if not prompt.strip():
             raise ValueError("Say what the pictures should show.")
         return prompt.strip()
+
+
+def _problem(model: Asset, consent: consents.Consent | None) -> str:
+    """Why it may not be used; empty if it may."""
+    if consent is None or consent.is_usable:
+        return ""
+    was = "revoked" if consent.is_revoked else "given only until a day that is over"
+    return f"The consent that “{model.name}” was trained with was {was}. Pick another model."
+
+
+def _hold(model: Asset) -> None:
+    """Look once more in the transaction that delivers. Raises InvalidInput."""
+    if problem := _problem(model, consents.behind(Library(model.account_id), model, hold=True)):
+        raise InvalidInput({"model": problem})
 
 
 def price(given: PicturesInput, settings: Settings) -> int:
@@ -111,6 +125,7 @@ def send(given: PicturesInput, work: Work) -> None:
             work.notes[part] = ""
             continue
         work.notes[part] = known.get(part) or _sent(given.model, part, work)
+    work.notes["picture_model"] = work.settings.fal_picture_model
 
 
 def _sent(model: Asset, part: str, work: Work) -> str:
@@ -134,12 +149,13 @@ def paint(given: PicturesInput, work: Work) -> None:
             work.write(lambda: sent.forget(given.model, _place(vendor)))
             raise
         looked = look_over(work.bring(vendor, done.files[0]), "image", work)
-        work.keep(looked.path, _made(given, promise, looked, done, work), n=promise.n)
+        made = _made(given, promise, looked, done, work)
+        work.keep(looked.path, made, n=promise.n, insisting=lambda: _hold(given.model))
 
 
 def _vendor(work: Work) -> Fal:
-    """Raises NotConfigured."""
-    return menu.fal(ENGINE, work.settings)
+    """Raises NotConfigured and BegunInSandbox."""
+    return vendored.stay(work, menu.fal(ENGINE, work.settings))
 
 
 def _place(vendor: Fal) -> str:
@@ -155,7 +171,8 @@ def prompt_of(given: PicturesInput) -> str:
 
 
 def _request(given: PicturesInput, promise: Promise, work: Work) -> dict[str, Any]:
-    return _vendor(work).picture_request(
+    """As it was when the model was sent: a setting that changes meanwhile asks for nothing else."""
+    request = _vendor(work).picture_request(
         prompt=work.notes["prompt"],
         low_url=work.notes["original"],
         high_url=work.notes["high"],
@@ -164,6 +181,7 @@ def _request(given: PicturesInput, promise: Promise, work: Work) -> dict[str, An
         negative=given.negative,
         scale=given.strength,
     )
+    return request | {"model": work.notes.get("picture_model", request["model"])}
 
 
 def _made(given: PicturesInput, promise: Promise, looked: Looked, done: Done, work: Work) -> Made:

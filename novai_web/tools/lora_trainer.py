@@ -15,7 +15,7 @@ from novai_web.library import editing, safetensors, words
 from novai_web.library.models import Asset
 from novai_web.library.safetensors import Weights
 from novai_web.tools import training_pictures, vendored
-from novai_web.tools.likeness import Consent, For, insist
+from novai_web.tools.likeness import Consent, For, hold, insist
 from novai_web.tools.picks import Pictures, reading_of
 from novai_web.tools.tool import Estimate, Input, Made, Step, Tool, Work
 from novai_web.tools.training_pictures import COUNT_MIN
@@ -117,6 +117,7 @@ def send(given: TrainerInput, work: Work) -> None:
     packed = _packed(given, work)
     work.notes["sha256"] = _sha256(packed)
     work.notes["url"] = work.upload(_vendor(work), packed, mime="application/zip", name="pictures.zip")
+    work.notes["request"] = _made_of(given, work)
 
 
 def _packed(given: TrainerInput, work: Work) -> Path:
@@ -141,17 +142,23 @@ def deliver(given: TrainerInput, work: Work) -> None:
     previews = {"high": high}
     if config := _config(done, work):
         previews["config"] = config
-    insist(given, work)
     media = low_weights.to_json() | {"trigger": given.trigger, "high": high_weights.to_json()}
-    work.keep(low, _made(given, low, media, previews, _recipe(given, done, work)))
+    made = _made(given, low, media, previews, _recipe(given, done, work))
+    work.keep(low, made, insisting=lambda: hold(given))
 
 
 def _vendor(work: Work) -> Fal:
-    """Raises NotConfigured."""
-    return menu.fal(ENGINE, work.settings)
+    """Raises NotConfigured and BegunInSandbox."""
+    return vendored.stay(work, menu.fal(ENGINE, work.settings))
 
 
 def _request(given: TrainerInput, work: Work) -> dict[str, Any]:
+    """As it was when the pictures were sent: a setting that changes while it is trained asks for nothing else."""
+    request: dict[str, Any] = work.notes.get("request") or _made_of(given, work)
+    return request
+
+
+def _made_of(given: TrainerInput, work: Work) -> dict[str, Any]:
     return _vendor(work).training_request(
         zip_url=work.notes["url"],
         trigger=given.trigger,

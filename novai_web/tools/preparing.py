@@ -87,10 +87,20 @@ def _probe(asset: Asset, work: Work) -> ffmpeg.Media:
 def _looked_at(asset_id: int, media: dict[str, Any]) -> None:
     asset = _find(asset_id, lock=True)
     if asset is not None and asset.is_processing:
-        asset.media = asset.media | media
-        asset.duration_seconds, asset.width, asset.height = (
-            media.get(name) for name in ("duration_seconds", "width", "height")
-        )
+        _note(asset, media)
+
+
+def _note(asset: Asset, media: Mapping[str, Any]) -> None:
+    asset.media = {**asset.media, **media}
+    asset.duration_seconds, asset.width, asset.height = (
+        media.get(name) for name in ("duration_seconds", "width", "height")
+    )
+
+
+def known(asset: Asset, media: Mapping[str, Any], previews: Mapping[str, str]) -> None:
+    """A new asset whose file was looked at before, and whose previews are stored: it is ready at once."""
+    _note(asset, media)
+    asset.status, asset.previews = "ready", dict(previews)
 
 
 def _ready(asset_id: int, previews: Mapping[str, str]) -> None:

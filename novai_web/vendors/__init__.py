@@ -102,6 +102,20 @@ class NotConfigured(NovaiError):
         )
 
 
+class BegunInSandbox(NovaiError):
+    """This was begun in the sandbox, and its vendor has a key now. Nothing was paid; try it again."""
+
+    code = "begun_in_sandbox"
+    status = 409
+    title = "Begun in the sandbox"
+
+    def __init__(self, vendor_title: str) -> None:
+        super().__init__(
+            f"This was begun in the sandbox, and {vendor_title} has a key now. "
+            "You were not charged; try it again to have it made there."
+        )
+
+
 class Away(Unavailable):
     """The vendor is not answering. Nothing was lost; NOVAI goes on as soon as it answers."""
 
@@ -280,6 +294,11 @@ class Swapping(Uploading, Protocol):
     def swap_request(self, *, video_url: str, face_url: str, which: int) -> dict[str, Any]:
         """What to ask for. `which` face of the video, from 0; the addresses are those of `upload`."""
         ...
+
+
+def plain(said: str) -> str:
+    """A vendor's word without what no database keeps and nobody can read."""
+    return "".join(each for each in said if each.isprintable())
 
 
 def sentence(said: object) -> str:

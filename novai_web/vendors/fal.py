@@ -6,7 +6,9 @@ that a request whose answer was lost is found in the list of finished ones; see 
 
 import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -38,6 +40,7 @@ ASK_SECONDS = 10.0
 UPLOAD_SECONDS = 600.0
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 PAGES_MAX = 10  # of a hundred requests each
+FILES_MAX = 100
 SANDBOX_KEY = "sandbox"
 MARKED = re.compile(r"[?&]novai=(?P<marker>[A-Za-z0-9-]{1,200})")
 PATH = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){2,8}", re.ASCII)
@@ -147,7 +150,7 @@ class Fal:
 
     def poll(self, external_id: str) -> Running | Done | Failed | Unknown:
         answer = self._ask("GET", f"{self._address(external_id, 1)}?logs=1")
-        if answer.status == 404:
+        if answer.status == 404 and fal_words.words(answer) is not None:  # and not in those of something between us
             return Unknown()
         seen = read(Status, answer) if answer.status in (200, 202) else None
         if seen is None:
@@ -184,7 +187,7 @@ class Fal:
         answer = self._ask("POST", f"{self._rest_url}/storage/upload/initiate?storage_type=fal-cdn-v3", body=body)
         placed = read(Placed, answer) if answer.status == 200 else None
         if placed is None or not self._may_be_sent_to(placed.upload_url) or not self._is_its_own(placed.file_url):
-            if refusal := fal_words.trouble(answer):
+            if refusal := fal_words.trouble(answer) or fal_words.refusal(answer):
                 raise refusal
             raise Away
         headers = {"Content-Type": mime}  # the address is signed; our key is not for whoever is there
@@ -264,7 +267,7 @@ class Fal:
             return Running(None)
         if refusal := fal_words.trouble(answer):
             raise Away from refusal
-        if answer.status == 404:
+        if answer.status == 404 and fal_words.words(answer) is not None:
             return Failed("It no longer has what it made.", is_billed=True)
         if failed := fal_words.failure(answer):
             return failed
@@ -307,11 +310,14 @@ class Fal:
         """
         settings = self._settings
         models = {settings.fal_trainer_model, settings.fal_picture_model, settings.fal_swap_model}
-        return [seen for model in sorted(models) for seen in self._listed_of(model)]
+        end = time.monotonic() + line.LIST_SECONDS_MAX
+        return [seen for model in sorted(models) for seen in self._listed_of(model, end)]
 
-    def _listed_of(self, model: str) -> Iterator[Seen]:
+    def _listed_of(self, model: str, end: float) -> Iterator[Seen]:
         asked = {"endpoint_id": model, "limit": "100", "expand": "payloads"}
         for _ in range(PAGES_MAX):
+            if time.monotonic() > end:
+                raise Away
             answer = self._ask("GET", f"{self._api_url}/models/requests/by-endpoint?{urlencode(asked)}")
             if 400 <= answer.status < 500 and answer.status not in line.COME_BACK:
                 return
@@ -319,7 +325,7 @@ class Fal:
             if listed is None:
                 raise Away
             for item in listed.items:
-                if found := MARKED.search(item.inputs):
+                if found := MARKED.search(item.addresses):
                     yield Seen(f"{fal_words.place(model)}/requests/{item.request_id}", found["marker"], is_over=True)
             if not listed.next_cursor:
                 return
@@ -342,12 +348,12 @@ def _no(answer: Answer) -> Exception:
 
 def _files(output: Mapping[str, Any]) -> Iterator[File]:
     """Every file of an output, wherever it stands there; of each only the address is certain."""
-    for key, value in output.items():
-        for each in value if isinstance(value, list) else [value]:
+    for key, value in islice(output.items(), FILES_MAX):
+        for each in value[:FILES_MAX] if isinstance(value, list) else [value]:
             if isinstance(each, dict) and isinstance(url := each.get("url"), str):
                 said, mime = each.get("file_name"), each.get("content_type")
                 called = said if isinstance(said, str) else urlsplit(url).path.rpartition("/")[2]
-                part, name = PARTS.get(key, (key, called))
+                part, name = PARTS.get(key, (key[:100], called))
                 yield File(url[:2000], name[:200], mime[:100] if isinstance(mime, str) else "", part)
 
 

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validator
 
-from novai_web.vendors import AccountTrouble, Failed, KeyRejected, OutOfMoney, sentence
-from novai_web.vendors.line import Answer
+from novai_web.vendors import AccountTrouble, Failed, KeyRejected, OutOfMoney, Refused, sentence
+from novai_web.vendors.line import COME_BACK, Answer
 
 TITLE = "fal"
 CANCELLED = "client_cancelled"
@@ -30,6 +30,7 @@ INFRASTRUCTURE = {
 # Errors of a model that are its own, not those of what it was asked for.
 ITS_OWN = ("internal_server_error", "generation_timeout", "downstream_service_error", "downstream_service_unavailable")
 NO_MONEY = ("exhausted balance", "user is locked", "top up", "insufficient")
+PERSONS_WORDS = ("prompt", "negative_prompt", "trigger_phrase")
 STEP = re.compile(r"(?P<done>\d{1,7})\s*/\s*(?P<all>\d{1,7})")
 
 
@@ -66,9 +67,20 @@ class Item(BaseModel):
     json_input: JsonValue = None
 
     @property
-    def inputs(self) -> str:
-        """All that was asked for, as one text to look into."""
-        return json.dumps(self.json_input)
+    def addresses(self) -> str:
+        """The addresses among what was asked for, as one text to look into. What a person wrote is none of them: there
+        anybody's marker may stand."""
+        return "\n".join(_addresses(self.json_input))
+
+
+def _addresses(said: JsonValue) -> Iterator[str]:
+    if isinstance(said, str) and said.startswith("http"):
+        yield said
+    values = said if isinstance(said, list) else ()
+    if isinstance(said, dict):
+        values = [value for name, value in said.items() if name not in PERSONS_WORDS]
+    for each in values:
+        yield from _addresses(each)
 
 
 class Listed(BaseModel):
@@ -127,6 +139,13 @@ def trouble(answer: Answer) -> AccountTrouble | None:
     if answer.status == 402 or any(each in said.lower() for each in NO_MONEY):
         return OutOfMoney(TITLE)
     return KeyRejected(TITLE)
+
+
+def refusal(answer: Answer) -> Refused | None:
+    """What it has against what it was sent, if it says no in its own words and would say so again."""
+    said = words(answer)
+    is_no = 400 <= answer.status < 500 and answer.status not in COME_BACK
+    return Refused(said or "It did not say why.") if is_no and said is not None else None
 
 
 def is_too_early(answer: Answer) -> bool:

@@ -21,6 +21,9 @@ from novai_web import failpoints
 
 ANSWER_BYTES_MAX = 1024 * 1024
 CONNECT_SECONDS_MAX = 5.0
+LIST_SECONDS_MAX = (
+    12.0  # of a list of many pages: who waits for it may hold a lease, and somebody who cancels waits too
+)
 SILENCE_SECONDS_MAX = 30.0  # in the middle of a file: whoever waits must look up now and then
 CHUNK_BYTES = 64 * 1024
 KEY_HEADERS = ("authorization", "x-goog-api-key", "x-api-key")
@@ -150,6 +153,8 @@ def _asked(
                 yield answer
     except (requests.RequestException, HTTPError) as problem:
         raise NoAnswer(type(problem).__name__, was_sent=not _never_connected(problem)) from problem
+    except UnicodeError as problem:  # a header that somebody else gave us, with letters that no header has
+        raise NoAnswer(type(problem).__name__, was_sent=False) from problem
     finally:
         adapter.close()
     if line.is_cut:  # which can look like the end of an answer without a length

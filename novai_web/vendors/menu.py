@@ -60,6 +60,12 @@ def named(name: str, settings: Settings) -> Vendor | None:
     return next((vendor for vendor in configured(settings) if vendor.name == name), None)
 
 
+def serving(name: str, settings: Settings, *, is_sandbox: bool) -> Vendor | None:
+    """The vendor of that name, if it is the one that knows a run that was begun in the sandbox, or not there."""
+    vendor = named(name, settings)
+    return vendor if vendor and vendor.is_sandbox == is_sandbox else None
+
+
 def needed(name: str, settings: Settings) -> Vendor:
     """The vendor of that name. Raises NotConfigured, which names the setting to set."""
     entry = next(each for each in ENTRIES if each.name == name)
@@ -73,10 +79,10 @@ def fal(engine: str, settings: Settings) -> Fal:
     return _fal(settings, engine)
 
 
-def gemini(settings: Settings) -> Gemini:
-    """Raises NotConfigured."""
+def gemini(settings: Settings, *, model: str = "") -> Gemini:
+    """With this model, or the one of the settings. Raises NotConfigured."""
     _insist(ENTRIES[1], settings)
-    return _gemini(settings)
+    return _gemini(settings, model)
 
 
 def swapper(name: str, settings: Settings) -> Swapping:
@@ -109,9 +115,9 @@ def _fal(settings: Settings, engine: str) -> Fal:
     return Fal(settings, engine, is_sandbox=not ENTRIES[0].has_key(settings))
 
 
-def _gemini(settings: Settings) -> Gemini:
+def _gemini(settings: Settings, model: str = "") -> Gemini:
     url, key, is_sandbox = _access(ENTRIES[1], settings.gemini_url, settings)
-    return Gemini(url, key, model=settings.gemini_image_model, is_sandbox=is_sandbox)
+    return Gemini(url, key, model=model or settings.gemini_image_model, is_sandbox=is_sandbox)
 
 
 def _wavespeed(settings: Settings) -> WaveSpeed:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from pydantic import AliasChoices, BaseModel, Field, JsonValue, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
 from novai_web.vendors import (
     AccountTrouble,
@@ -43,7 +43,9 @@ URL_CHARACTERS_MAX = 2000
 
 
 class Job(BaseModel):
-    """A run, as it is answered to a start and to a poll."""
+    """A run, as it is answered to a start and to a poll. An id may be a number: whoever cannot read one pays again."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     id: str = Field(
         min_length=1,
@@ -118,9 +120,12 @@ class Picsi:
         if trouble := self._trouble(answer):
             raise trouble
         sent = read(Sent, answer.body) if 200 <= answer.status < 300 else None
-        if sent is None:
-            raise self._away(answer)
-        return sent.url
+        if sent is not None and sent.url.isprintable():
+            return sent.url
+        said = read(Said, answer.body)
+        if said and 400 <= answer.status < 500 and answer.status not in line.COME_BACK:
+            raise Refused(said.words)
+        raise self._away(answer)
 
     def swap_request(self, *, video_url: str, face_url: str, which: int) -> dict[str, Any]:
         """`which` face of the video, from 0 to 10."""

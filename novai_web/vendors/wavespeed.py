@@ -7,6 +7,7 @@ that changes. It has no call that surely stops a run either: what was started is
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,11 +89,11 @@ class WaveSpeed:
         size = path.stat().st_size
         if size > UPLOAD_BYTES_MAX:
             raise Refused(f"It takes files of up to {UPLOAD_BYTES_MAX // 1024**2} MB. Use a smaller one.")
-        wanted = {"filename": name, "size": size, "content_type": mime}
-        upload = self._admitted("POST", "/media/uploads", Upload, wanted)
+        upload = self._place({"filename": name, "size": size, "content_type": mime})
         target = upload.upload.url
         is_there = places.is_below(target, self._media) if self.is_sandbox else places.is_web(target)
-        if not is_there:
+        said = "".join((upload.download_url, *upload.upload.headers, *upload.upload.headers.values()))
+        if not (is_there and said.isascii() and said.isprintable()):
             raise Refused("It sends us to an address that is none for files.")
         try:
             answer = line.send(
@@ -105,9 +106,22 @@ class WaveSpeed:
             )
         except NoAnswer as problem:
             raise Away from problem
+        if answer.status == 413:
+            raise Refused("The file is larger than it takes.")
         if not 200 <= answer.status < 300:
             raise Away(f"{self.title} did not take a file (status {answer.status}). Nothing was lost.")
         return upload.download_url
+
+    def _place(self, wanted: Mapping[str, Any]) -> Upload:
+        """Where a file is to be sent. Raises Away, AccountTrouble, and Refused for one that it will never take."""
+        status, said = _opened(self._ask("POST", "/media/uploads", wanted))
+        if said and status == 200 and (placed := read(Upload, said.data)):
+            return placed
+        if trouble := self._trouble(status, said):
+            raise trouble
+        if said and 400 <= status < 500 and status not in line.COME_BACK:
+            raise Refused(said.message or "It did not say why.")
+        raise self._away(status, said)
 
     def swap_request(self, *, video_url: str, face_url: str, which: int) -> dict[str, Any]:
         """`which` goes from 0, the largest face, to 10."""
@@ -178,7 +192,10 @@ class WaveSpeed:
 
     def _listed(self) -> Iterator[Seen]:
         since = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        end = time.monotonic() + line.LIST_SECONDS_MAX
         for page in range(1, PAGES_MAX + 1):
+            if time.monotonic() > end:
+                raise Away
             wanted = {"page": page, "page_size": PAGE_SIZE, "created_after": since}
             items = self._free("POST", "/predictions", Listed, wanted).items
             for item in items:

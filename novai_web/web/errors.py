@@ -1,14 +1,16 @@
 """The one place where whatever went wrong becomes one of our own errors."""
 
 import structlog
+from flask import g, request
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
-from novai_web import errors
+from novai_web import errors, faults
 from novai_web.errors import NovaiError
+from novai_web.web import who
 
 log = structlog.get_logger()
 
@@ -31,9 +33,17 @@ def ours(error: Exception) -> NovaiError:
         return _from_http(error)
     if isinstance(error, OperationalError | PoolTimeout) or _connection_lost(error):
         log.warning("database_away", problem=type(error).__name__)
+        _note(error)
         return errors.Unavailable("The database is not answering. Nothing was lost; try again in a moment.")
     log.exception("unexpected", exc_info=error)
+    _note(error)
     return NovaiError()
+
+
+def _note(error: Exception) -> None:
+    """For administrators, who are told the reference that stands on the page."""
+    address = request.url_rule.rule if request.url_rule else request.path
+    faults.note(g.get("request_id", ""), request.method, address, type(error).__name__, who.settings())
 
 
 class _Refused(NovaiError):

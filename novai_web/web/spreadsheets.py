@@ -1,10 +1,13 @@
 """CSV files as both doors hand them out: streamed, never kept in memory or by a cache."""
 
-from collections.abc import Iterator
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
 
 from flask import Flask, Response, current_app
 
 from novai_web.db import transaction
+from novai_web.library.spreadsheets import safe_cell
 
 
 def answer(name: str, pieces: Iterator[str]) -> Response:
@@ -12,6 +15,15 @@ def answer(name: str, pieces: Iterator[str]) -> Response:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     headers = {"Content-Disposition": f"attachment; filename={name}"}
     return Response(_piece_by_piece(app, pieces), content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def table(name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Response:
+    """A table of a page, which is short, under a file's name. By its first mark Excel knows that it is UTF-8."""
+    out = io.StringIO()
+    safe = ([safe_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    csv.writer(out).writerows([head, *safe])
+    headers = {"Content-Disposition": f"attachment; filename={name}"}
+    return Response("\ufeff" + out.getvalue(), content_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _piece_by_piece(app: Flask, pieces: Iterator[str]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 // A consent that was just written down in the dialog is chosen: the dialog closes, and the price is asked for again.
 document.addEventListener("htmx:after:swap", () => {
+  document.querySelector("#new-consent[open] [aria-invalid=true]")?.focus();
   const choice = document.querySelector("#consent-choice[data-new-choice]");
   if (!choice) return;
   choice.removeAttribute("data-new-choice");

@@ -1,11 +1,20 @@
 // <dialog>s: opened by data-opens="id", closed by data-closes, Escape or a click on the backdrop.
+// What is loaded when dialog #id opens says hx-trigger="id:open".
 export function open(id) {
   const dialog = document.getElementById(id);
   if (!dialog || dialog.open) return;
+  const opener = document.activeElement;
   dialog.showModal();
-  dialog.querySelector(".dialog-head ~ * :is(textarea, input:not([type=hidden]))")?.focus();
-  const body = dialog.querySelector('[hx-trigger~="queue:open"]');
-  if (body) htmx.trigger(body, "queue:open");
+  dialog.querySelector(":is(.dialog-head ~ *, .search-head) :is(textarea, input:not([type=hidden]))")?.focus();
+  dialog.addEventListener("close", () => giveBack(opener), { once: true });
+  const body = dialog.querySelector(`[hx-trigger~="${id}:open"]`);
+  if (body) htmx.trigger(body, `${id}:open`);
+}
+
+/** The browser gives the focus back to what had it; where that was in a menu that has closed, the menu's button has it. */
+function giveBack(opener) {
+  if (opener?.checkVisibility()) return;
+  opener?.closest("details.menu")?.querySelector("summary")?.focus();
 }
 
 document.addEventListener("click", (event) => {
@@ -23,6 +32,21 @@ function outside(event) {
   const { clientX: x, clientY: y } = event;
   return (x || y) && (x < box.left || x > box.right || y < box.top || y > box.bottom);
 }
+
+// A link that opens a dialog here, and leads to a page where this script is not, says what it does here.
+function sayWhatOpens() {
+  for (const opener of document.querySelectorAll("[data-opens]")) {
+    opener.setAttribute("aria-haspopup", "dialog");
+    if (opener.matches("a")) opener.setAttribute("role", "button");
+  }
+}
+sayWhatOpens();
+document.addEventListener("htmx:after:swap", sayWhatOpens);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== " " || !event.target.matches?.('a[role="button"]')) return;
+  event.preventDefault();
+  event.target.click();
+});
 
 // A form in a dialog that came back with errors is shown again at once.
 const now = document.querySelector("[data-opens-now]");

@@ -9,8 +9,15 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("button[aria-busy]")) button.removeAttribute("aria-busy");
 });
-document.addEventListener("htmx:finally:request", () => {
-  for (const button of document.querySelectorAll("button[aria-busy]")) button.removeAttribute("aria-busy");
+// The same for a button that asks in the background; only the end of its own request sets it free.
+const sourceOf = (event) => event.detail.ctx?.sourceElement;
+document.addEventListener("htmx:before:request", (event) => {
+  if (sourceOf(event)?.matches?.("button")) sourceOf(event).setAttribute("aria-busy", "true");
+});
+document.addEventListener("htmx:finally:request", (event) => {
+  for (const button of document.querySelectorAll("button[aria-busy]")) {
+    if (button === sourceOf(event) || button.form === sourceOf(event)) button.removeAttribute("aria-busy");
+  }
 });
 
 // data-autosubmit: a choice that is sent as soon as it is made.

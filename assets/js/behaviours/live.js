@@ -46,18 +46,22 @@ async function ask(path, ids) {
   return status === 200;
 }
 
-function outcomes(watched) {
+const running = () => Number(document.getElementById("queue-count")?.dataset.count ?? 0);
+
+/** What has ended since it was looked at; on a page that shows none of it, that nothing is under way any more. */
+function outcomes(watched, before) {
   const words = [...watched]
     .map((id) => document.getElementById(id))
     .filter((element) => element && !element.dataset.live && element.dataset.outcome)
     .map((element) => element.dataset.outcome);
+  if (!words.length && before && !running()) words.push("Everything in your queue has ended.");
   if (!words.length) return;
   document.getElementById("announcer").textContent = words.join(" ");
   tell(words);
 }
 
 function title() {
-  const count = Number(document.getElementById("queue-count")?.dataset.count ?? 0);
+  const count = running();
   const bare = document.title.replace(/^\(\d+\) /, "");
   document.title = count ? `(${count}) ${bare}` : bare;
 }
@@ -67,11 +71,12 @@ async function tick() {
   if (document.hidden && !wantsNews()) return;
   const groups = wanted();
   const watched = new Set([...document.querySelectorAll("[data-live][data-outcome]")].map((element) => element.id));
+  const before = running();
   let moved = false;
   for (const [path, ids] of groups) moved = (await ask(path, ids)) || moved;
   if (groups.size) {
     quiet = moved ? 0 : quiet + 1;
-    outcomes(watched);
+    outcomes(watched, before);
     title();
   }
   schedule();

@@ -1,10 +1,13 @@
-// The columns of what is picked: remove, clear, reorder by dragging or with the arrow keys.
-let dragged = null;
+// The columns of what is picked: remove, clear, reorder by dragging (with a finger too) or with the arrow keys.
+const announce = (text) => (document.getElementById("announcer").textContent = text);
+const nameOf = (pick) => pick.dataset.name || "it";
 
 export function changed(list) {
   const column = list.closest("[data-picks]");
-  column.querySelector("[data-count]").textContent = list.children.length || "";
-  column.querySelector("[data-picks-clear]").hidden = !list.children.length;
+  const count = list.querySelectorAll(":scope > .pick").length;
+  column.querySelector("[data-count]").textContent = count || "";
+  column.querySelector("[data-picks-clear]").hidden = !count;
+  column.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
   list.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
@@ -12,47 +15,97 @@ export function idsIn(column) {
   return [...column.querySelectorAll("[data-pick-list] > [data-id]")].map((pick) => pick.dataset.id);
 }
 
+/** Takes these away and offers to put them back where they were, whatever was picked since. */
+export function takeAway(list, picks, said) {
+  const places = picks.map((pick) => [pick, pick.nextElementSibling]);
+  for (const pick of picks) pick.remove();
+  changed(list);
+  const undo = () => {
+    for (const [pick, next] of places.toReversed()) {
+      if (list.querySelector(`[data-id="${pick.dataset.id}"]`)) continue;
+      list.insertBefore(pick, next?.parentElement === list ? next : null);
+    }
+    changed(list);
+    picks[0].querySelector("[data-pick-remove]").focus();
+  };
+  document.dispatchEvent(new CustomEvent("toast:say", { detail: { text: said, tone: "info", undo } }));
+}
+
+function remove(pick) {
+  const list = pick.parentElement;
+  const next = (pick.nextElementSibling ?? pick.previousElementSibling)?.querySelector("[data-pick-remove]");
+  takeAway(list, [pick], `“${nameOf(pick)}” is not picked any more.`);
+  (next ?? opener(list.closest("[data-picks]"))).focus();
+}
+
+function clear(column) {
+  const list = column.querySelector("[data-pick-list]");
+  const picks = [...list.querySelectorAll(":scope > .pick")];
+  takeAway(list, picks, `${picks.length} ${picks.length === 1 ? "pick" : "picks"} cleared.`);
+  opener(column).focus();
+}
+
+export const opener = (column) => column.querySelector("[data-picker]");
+
 document.addEventListener("click", (event) => {
-  const remove = event.target.closest("[data-pick-remove]");
-  if (remove) {
-    const [pick, list] = [remove.closest(".pick"), remove.closest("[data-pick-list]")];
-    (pick.nextElementSibling ?? pick.previousElementSibling)?.querySelector("[data-pick-remove]")?.focus();
-    pick.remove();
-    changed(list);
-  }
-  const clear = event.target.closest("[data-picks-clear]");
-  if (clear) {
-    const list = clear.closest("[data-picks]").querySelector("[data-pick-list]");
-    list.replaceChildren();
-    changed(list);
-  }
+  const pressed = event.target.closest("[data-pick-remove]");
+  if (pressed) remove(pressed.closest(".pick"));
+  const all = event.target.closest("[data-picks-clear]");
+  if (all) clear(all.closest("[data-picks]"));
 });
+
+/** The place that an arrow, Home or End asks for. */
+function target(key, at, last) {
+  return { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: last }[key];
+}
 
 document.addEventListener("keydown", (event) => {
   const grip = event.target.closest?.("[data-grip]");
-  if (!grip || !["ArrowUp", "ArrowDown"].includes(event.key)) return;
+  const pick = grip?.closest(".pick");
+  const all = pick && [...pick.parentElement.querySelectorAll(":scope > .pick")];
+  const at = all?.indexOf(pick);
+  const to = pick && target(event.key, at, all.length - 1);
+  if (to === undefined || to === null) return;
   event.preventDefault();
-  const pick = grip.closest(".pick");
-  if (event.key === "ArrowUp") pick.previousElementSibling?.before(pick);
-  else pick.nextElementSibling?.after(pick);
+  if (!all[to] || to === at) return;
+  all[to][to < at ? "before" : "after"](pick);
   grip.focus();
+  announce(`${nameOf(pick)} is number ${to + 1} of ${all.length}.`);
   changed(pick.parentElement);
 });
 
-document.addEventListener("dragstart", (event) => {
-  dragged = event.target.closest?.(".pick");
-  dragged?.classList.add("is-dragged");
+let dragged = null;
+
+document.addEventListener("pointerdown", (event) => {
+  const grip = event.target.closest?.("[data-grip]");
+  if (!grip || event.button) return;
+  dragged = { pick: grip.closest(".pick"), moved: false };
+  grip.setPointerCapture(event.pointerId);
 });
-document.addEventListener("dragover", (event) => {
-  const over = dragged && event.target.closest?.(".pick");
-  if (!over || over.parentElement !== dragged.parentElement) return;
-  event.preventDefault();
-  const box = over.getBoundingClientRect();
-  if (over !== dragged) over[event.clientY < box.top + box.height / 2 ? "before" : "after"](dragged);
-});
-document.addEventListener("dragend", () => {
+
+document.addEventListener("pointermove", (event) => {
   if (!dragged) return;
-  dragged.classList.remove("is-dragged");
-  changed(dragged.parentElement);
-  dragged = null;
+  const { pick } = dragged;
+  const list = pick.parentElement;
+  pick.classList.add("is-dragged");
+  const over = [...list.querySelectorAll(":scope > .pick")].find((each) => {
+    const box = each.getBoundingClientRect();
+    return each !== pick && event.clientY >= box.top && event.clientY < box.bottom;
+  });
+  const edge = list.getBoundingClientRect();
+  if (event.clientY < edge.top + 16) list.scrollTop -= 8;
+  if (event.clientY > edge.bottom - 16) list.scrollTop += 8;
+  if (!over) return;
+  const box = over.getBoundingClientRect();
+  over[event.clientY < box.top + box.height / 2 ? "before" : "after"](pick);
+  dragged.moved = true;
 });
+
+function drop() {
+  if (!dragged) return;
+  dragged.pick.classList.remove("is-dragged");
+  if (dragged.moved) changed(dragged.pick.parentElement);
+  dragged = null;
+}
+document.addEventListener("pointerup", drop);
+document.addEventListener("pointercancel", drop);

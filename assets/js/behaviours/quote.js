@@ -15,7 +15,7 @@ function later(event) {
   timer = setTimeout(() => {
     htmx.trigger(quote, "quote");
     for (const fold of form.querySelectorAll("details[data-fold][open]")) {
-      if (!event.target.matches("[data-cell]")) refresh(fold);
+      if (fold.dataset.fold === "cells" || !event.target.matches("[data-cell]")) refresh(fold);
     }
   }, WAIT_MS[event.type]);
 }

@@ -7,12 +7,24 @@ function fold() {
   const folded = getComputedStyle(root).getPropertyValue("--sidebar").trim() === "56px";
   root.dataset.sidebar = folded ? "wide" : "small";
   remember("sidebar", root.dataset.sidebar);
+  say();
 }
 
+function say() {
+  const isSmall = getComputedStyle(root).getPropertyValue("--sidebar").trim() === "56px";
+  document.querySelector("[data-sidebar-switch]")?.setAttribute("aria-pressed", String(isSmall));
+}
+say();
+
+/** While the drawer is open nothing behind it can be reached. */
 function drawer(open) {
+  const page = document.querySelector(".shell-page");
+  const opener = document.querySelector("[data-drawer-open]");
   if (open) root.dataset.drawer = "open";
   else delete root.dataset.drawer;
-  document.querySelector(open ? "#sidebar a" : "[data-drawer-open]")?.focus();
+  page.inert = open;
+  opener.setAttribute("aria-expanded", String(open));
+  (open ? document.querySelector("#sidebar [data-drawer-close]") : opener).focus();
 }
 
 document.addEventListener("click", (event) => {
@@ -21,7 +33,10 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     drawer(true);
   }
-  if (event.target.closest("[data-drawer-close]")) drawer(false);
+  if (event.target.closest("[data-drawer-close]") && root.dataset.drawer) {
+    event.preventDefault();
+    drawer(false);
+  }
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && root.dataset.drawer) drawer(false);

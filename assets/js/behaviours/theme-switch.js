@@ -13,6 +13,7 @@ function choose(theme) {
   else root.dataset.theme = theme;
   remember("theme", theme === "system" ? null : theme);
   show();
+  document.getElementById("announcer").textContent = `Theme: ${theme}`;
 }
 
 function show() {

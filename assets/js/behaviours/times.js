@@ -13,6 +13,7 @@ function update() {
   for (const time of document.querySelectorAll("time[data-time]")) {
     const seconds = (Date.now() - Date.parse(time.dateTime)) / 1000;
     if (time.dataset.time === "ago") time.textContent = seconds < 10 ? "just now" : `${words(seconds)} ago`;
+    else if (time.dataset.time === "for") time.textContent = seconds < 10 ? "A few seconds" : words(seconds);
     else time.textContent = seconds > 0 ? "now" : `in ${words(-seconds)}`;
   }
 }

@@ -8,19 +8,36 @@ function arm(toast) {
   let timer = setTimeout(() => toast.remove(), LIFE_MS);
   toast.addEventListener("pointerenter", () => clearTimeout(timer));
   toast.addEventListener("focusin", () => clearTimeout(timer));
-  toast.addEventListener("pointerleave", () => (timer = setTimeout(() => toast.remove(), LIFE_MS / 2)));
+  for (const end of ["pointerleave", "focusout"]) {
+    toast.addEventListener(end, () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => toast.remove(), LIFE_MS / 2);
+    });
+  }
 }
 
 function armAll() {
   for (const toast of document.querySelectorAll("[data-toast]")) arm(toast);
 }
 
-function say(text, tone = "info") {
+function undoButton(toast, undo) {
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "btn", textContent: "Undo" });
+  Object.assign(button.dataset, { undo: "", variant: "outline", size: "sm" });
+  button.addEventListener("click", () => {
+    toast.remove();
+    undo();
+  });
+  return button;
+}
+
+/** `undo`, a function, takes back what only this page knows of. */
+function say(text, tone = "info", undo = null) {
   const toast = document.createElement("div");
   toast.className = "toast";
   toast.dataset.tone = tone;
   toast.dataset.toast = "";
   toast.append(Object.assign(document.createElement("p"), { textContent: text }));
+  if (undo) toast.append(undoButton(toast, undo));
   toasts.append(toast);
   arm(toast);
 }
@@ -33,7 +50,7 @@ document.addEventListener("click", (event) => {
 });
 
 // Other scripts dispatch "toast:say".
-document.addEventListener("toast:say", (event) => say(event.detail.text, event.detail.tone));
+document.addEventListener("toast:say", (event) => say(event.detail.text, event.detail.tone, event.detail.undo));
 document.addEventListener("htmx:error", (event) => {
   const source = event.detail.ctx?.sourceElement;
   if (source?.id === "live-source" || event.detail.error?.name === "AbortError") return;

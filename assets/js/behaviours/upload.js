@@ -195,7 +195,7 @@ document.addEventListener("change", (event) => {
 });
 
 const zone = document.getElementById("dropzone");
-const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+const carriesFiles = (event) => zone && event.dataTransfer?.types.includes("Files");
 let depth = 0;
 addEventListener("dragenter", (event) => carriesFiles(event) && ((depth += 1), (zone.hidden = false)));
 addEventListener("dragleave", (event) => carriesFiles(event) && (zone.hidden = (depth -= 1) <= 0));

@@ -11,6 +11,7 @@ MEGABYTE = 1024**2
 GIGABYTE = 1024**3
 
 Kind = Literal["video", "audio", "image"]
+POSTER_SIDE, THUMB_SIDE = 640, 320  # the longer side of the pictures by which a file is recognised
 LIKE_BITS_MAX = 8  # of the 256 in a fingerprint, in which two pictures differ that show the same
 FACES = "faces"  # the folder of the small pictures, beside the finished variants
 Way = Literal["copy", "exact", "normalise", "naive"]  # how one picture track is made

@@ -26,11 +26,15 @@ JOB_SOURCE_BYTES_MAX = 1024**3
 
 
 def jobs_of(made: Sequence[Variant], is_encoded: Callable[[Variant], bool]) -> Iterator[list[Variant]]:
-    """Every variant in exactly one job; none is empty, none without end, and pictures stay whole where they can."""
+    """Every variant in exactly one job; none is empty, none without end, and pictures stay whole where they can.
+
+    The first variants come first, whatever their clips are called: a batch fills from its top.
+    """
     copies = [cell for cell in made if not is_encoded(cell)]
     encodes = [cell for cell in made if is_encoded(cell)]
-    yield from _together(list(_clips(copies, COPIES_MAX)), COPIES_MAX, COPIES_MAX)
-    yield from _together(list(_clips(encodes, JOB_OUTPUTS_MAX)), JOB_OUTPUTS_MIN, JOB_OUTPUTS_MAX)
+    copying = _together(list(_clips(copies, COPIES_MAX)), COPIES_MAX, COPIES_MAX)
+    encoding = _together(list(_clips(encodes, JOB_OUTPUTS_MAX)), JOB_OUTPUTS_MIN, JOB_OUTPUTS_MAX)
+    yield from sorted([*copying, *encoding], key=lambda job: min(cell.n for cell in job))
 
 
 def _together(pieces: Sequence[list[Variant]], enough: int, most: int) -> Iterator[list[Variant]]:

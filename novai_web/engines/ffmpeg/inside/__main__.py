@@ -16,7 +16,7 @@ Say = Callable[..., None]
 Verb = Callable[[dict[str, Any], Limits, Say], None]
 
 # The modules beside this one that have an `answer`.
-VERBS = ("probe", "previews", "sheet", "render", "copies", "credentials")
+VERBS = ("probe", "previews", "sheet", "render", "copies", "credentials", "samples")
 
 
 def main(verb: str) -> None:

@@ -22,7 +22,7 @@ from novai_web.engines.ffmpeg.inside.takes import DECODING, NEVER_SEEN, Finished
 from novai_web.engines.ffmpeg.inside.tracks import Look, copied, picture_track, shown_range
 from novai_web.engines.ffmpeg.inside.upright import UPRIGHT, Turn
 from novai_web.engines.ffmpeg.malformed import Malformed
-from novai_web.engines.ffmpeg.media import FACES, Checked, Limits, Media, Way
+from novai_web.engines.ffmpeg.media import FACES, POSTER_SIDE, Checked, Limits, Media, Way
 from novai_web.engines.ffmpeg.mp4 import writing
 from novai_web.engines.ffmpeg.mp4.writing import TrackOut
 from novai_web.engines.ffmpeg.planning import Clip, Picture, Plan, Track, Variant, target_size
@@ -303,7 +303,7 @@ class _Attempt:
             if finished.face is None:
                 name = "picture"
             if name not in self._faces:
-                face = finished.face or previews.still(draft, self._media, self.shop.limits, previews.POSTER_SIDE)
+                face = finished.face or previews.still(draft, self._media, self.shop.limits, POSTER_SIDE)
                 self._faces[name] = faces.draw(face.convert("RGB"), folder, f"{self.clip.number}-{self.number}-{name}")
             return Looked(self._media, self._faces[name])
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import av
 from PIL import Image
 
-from novai_web.engines.ffmpeg.inside.previews import POSTER_SECONDS, POSTER_SIDE, THUMB_SIDE, save
+from novai_web.engines.ffmpeg.inside.previews import POSTER_SECONDS, save
 from novai_web.engines.ffmpeg.inside.stored import UNDO
 from novai_web.engines.ffmpeg.inside.upright import Turn
+from novai_web.engines.ffmpeg.media import POSTER_SIDE, THUMB_SIDE
 
 _BACK = {
     Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,

@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw
 from novai_web.engines.ffmpeg.inside import audio, pictures
 from novai_web.engines.ffmpeg.inside.graphs import Framer
 from novai_web.engines.ffmpeg.inside.opening import open_media, video_stream
-from novai_web.engines.ffmpeg.media import Limits, Media
+from novai_web.engines.ffmpeg.media import POSTER_SIDE, THUMB_SIDE, Limits, Media
 from novai_web.errors import UnusableMedia
 
-POSTER_SIDE, THUMB_SIDE, CLIP_SIDE = 640, 320, 480
+CLIP_SIDE = 480
 POSTER_SECONDS = 1.0  # the very first frame is often black
 POSTER_WAITS_SECONDS = 3  # for a keyframe
 CLIP_SECONDS = 3.0

@@ -82,7 +82,8 @@ def _video(container: InputContainer, video: VideoStream, found: Format, path: P
     _refuse_length(duration, limits)
     variable, counted_rate = _pace(container, video)
     first = _first_frame(container, video)
-    _refuse_cut_short(container, video, duration)
+    duration = _true_length(container, video, duration)
+    _refuse_length(duration, limits)
     turn = turn_of(first)
     sample_aspect = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio
     width, height = displayed_size(first.width, first.height, sample_aspect, turn.degrees)
@@ -117,7 +118,8 @@ def _audio(container: InputContainer, audio: AudioStream, found: Format, path: P
     if next(container.decode(audio), None) is None:
         raise UnusableMedia("There is no sound in this file.")
     if found.demuxer in ("wav", "flac", "mov"):
-        _refuse_cut_short(container, audio, duration)
+        duration = _true_length(container, audio, duration)
+        _refuse_length(duration, limits)
     name = {"mov": "m4a", "matroska": "mka"}.get(found.demuxer or "", found.name)
     return Media(
         kind="audio",
@@ -195,17 +197,25 @@ def _first_frame(container: InputContainer, video: VideoStream) -> av.VideoFrame
     return frame
 
 
-def _refuse_cut_short(container: InputContainer, stream: VideoStream | AudioStream, duration: Fraction) -> None:
-    """A file that claims a minute and stops after ten seconds would give variants that freeze."""
+def _true_length(container: InputContainer, stream: VideoStream | AudioStream, duration: Fraction) -> Fraction:
+    """What it says, unless it goes on after that: whoever is paid by the second counts what there is.
+
+    One that claims a minute and stops after ten seconds would give variants that freeze, and is refused.
+    """
     tick = stream.time_base or Fraction(1, av.time_base)
     start = (stream.start_time or 0) * tick
     container.seek(int((start + max(Fraction(0), duration - 1)) / tick), stream=stream)
-    last = start
+    last = end = start
     for packet in container.demux():
         if packet.pts is not None and packet.time_base:
             last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
-    if last - start < duration - max(Fraction(1, 2), duration / 50):
+            if packet.stream_index == stream.index and not packet.is_discard:
+                decoded = packet.pts if packet.dts is None else packet.dts  # a picture shown late is none that lasts
+                end = max(end, (decoded + (packet.duration or 0)) * packet.time_base)
+    rounding = max(Fraction(1, 2), duration / 50)
+    if last - start < duration - rounding:
         raise UnusableMedia("This file is cut short: its end is missing. Export or upload it again.")
+    return end - start if end - start > duration + rounding else duration
 
 
 def frame_count(video: VideoStream) -> int | None:
