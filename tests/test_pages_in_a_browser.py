@@ -164,6 +164,6 @@ def test_what_asks_for_a_text_can_be_typed_into_at_once(gallery: Gallery, visit:
 def test_a_sound_dropped_among_the_videos_is_no_tile_there(gallery: Gallery, visit: Page, tmp_path: Path) -> None:
     visit.goto(f"{gallery.url}/videos")
     tiles = visit.locator("#results .tile").count()
-    visit.locator("#upload-files").set_input_files(str(media.audio(tmp_path / "song.mp3")))
+    visit.locator("#upload-files").set_input_files(str(media.audio(tmp_path / "song.mp3", frequency=330)))
     visit.get_by_text("in Audios").wait_for()
     assert visit.locator("#results .tile").count() == tiles
