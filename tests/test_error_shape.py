@@ -133,5 +133,6 @@ def test_a_page_says_so_too_when_the_database_is_away(make_app: Callable[..., Fl
     assert "<html" not in fragment.text
 
 
-def test_what_fails_because_the_connection_was_lost_before_is_a_database_that_is_away() -> None:
-    assert ours(PendingRollbackError("rolled back")).status == 503
+def test_what_fails_because_the_connection_was_lost_before_is_a_database_that_is_away(app: Flask) -> None:
+    with app.test_request_context("/jobs"):
+        assert ours(PendingRollbackError("rolled back")).status == 503

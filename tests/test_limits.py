@@ -391,7 +391,8 @@ def fill(**jobs_by_state: int) -> None:
 
 def looked_at(limits: Settings, statement: str = leases.CLAIM.text) -> dict[str, Any]:
     """How Postgres answers a claim, having done so; nobody is given the job."""
-    given = {"queue": "io", "lease": 60, **leases._limits(leases._paces(limits), limits)}
+    given = {"queue": "io", "lease": 60, "stood_still": leases.STOOD_STILL_SECONDS}
+    given |= leases._limits(leases._paces(limits), limits)
     explained = session.execute(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"), given).scalar_one()
     session.rollback()
     plan: dict[str, Any] = explained[0]["Plan"]

@@ -111,7 +111,7 @@ def test_every_page_is_whole_and_open_to_everybody(
     for whose in ("admin", "newcomer", "nobody"):
         theirs = [shown for shown in ALL if shown.whose == whose]
         found += all_complaints(browser, theirs, addresses, gallery, width, gallery.state_of(whose))
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 def test_every_page_that_there_is_is_looked_at(the_app: Flask) -> None:

@@ -281,7 +281,8 @@ def test_the_same_bytes_arriving_by_two_uploads_at_once_are_one_asset(app, alice
     for upload, finished in (first, second):
         with transaction():
             uploads.reserve(upload)
-        received.append(arrivals._store(upload, finished, uploads.inspect(upload, finished), upload.reserved_id, store))
+        found = uploads.inspect(upload, finished)
+        received.append(arrivals._store(upload, finished, found, upload.reserved_id, store, None))
     assert [each.is_duplicate for each in received] == [False, True]
     assert received[0].asset.id == received[1].asset.id
     with transaction():

@@ -7,10 +7,10 @@ what cannot be read is waited for.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, JsonValue, SecretStr
 
 from novai_web.vendors import (
     AccountTrouble,
@@ -42,12 +42,14 @@ FACES_MAX = 10
 URL_CHARACTERS_MAX = 2000
 
 
+def _in_letters(said: object) -> object:
+    return str(said) if type(said) is int else said
+
+
 class Job(BaseModel):
     """A run, as it is answered to a start and to a poll. An id may be a number: whoever cannot read one pays again."""
 
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
-    id: str = Field(
+    id: Annotated[str, BeforeValidator(_in_letters)] = Field(
         min_length=1,
         max_length=200,
         pattern=r"^[A-Za-z0-9_-]+$",
