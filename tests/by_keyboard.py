@@ -5,6 +5,7 @@ import re
 from playwright.sync_api import Page
 
 STOPS_MAX = 250
+FADE_MS = 500
 # What has the focus: its name as people know it, and whether they can see that it has it.
 FOCUSED = """() => {
   const here = document.activeElement;
@@ -62,6 +63,9 @@ class Keyboard:
         for _ in range(STOPS_MAX):
             self.press("Shift+Tab" if back else "Tab")
             here = self.focused()
+            if not here["isSeen"]:
+                self.page.wait_for_timeout(FADE_MS)  # it is being faded in
+                here = self.focused()
             been.append(str(here["name"]) or str(here["html"]))
             if here["tag"] != "BODY":
                 assert here["isSeen"], f"nothing shows that this has the focus: {here['html']}"

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -27,9 +27,16 @@ from novai_web.prices import Price
 from novai_web.sandbox import started
 from novai_web.web import limits
 from tests.bells import come_home, connect_anew
+from tests.installation import Installation
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 from tests.studio import Studio
 
 ROOT = Path(__file__).parents[1]
+CHROMIUM = "/usr/bin/chromium"
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+PATIENCE_MS = 60_000
 KEYS = ("FAL_KEY", "GEMINI_API_KEY", "WAVESPEED_API_KEY", "PICSI_KEY")
 KEPT = ("alembic_version", "prices")
 SEEDED: list[Any] = []  # the prices that the migrations write; every test finds them
@@ -54,6 +61,27 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     """One Postgres and one Redis for each worker of pytest-xdist, started as the product starts its own."""
     with running(tmp_path_factory.mktemp("servers"), durable=False) as addresses:
         yield addresses
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """What `make run` starts, for the tests of one module."""
+    made = Installation(tmp_path_factory.mktemp("installation"))
+    made.start()
+    yield made
+    made.clear_away()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A real one. What is expected on a page may take a while there: the other tests are running too."""
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

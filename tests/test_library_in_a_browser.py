@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page
 
 from novai_web import db
 from novai_web.config import Settings
@@ -24,23 +24,6 @@ CUT = """() => [...document.querySelectorAll(".frame > :is(.frame-time, .frame-b
   return mark.scrollWidth > mark.clientWidth + 1 || a.left < b.left - 1 || a.right > b.right + 1;
 }).map((mark) => mark.textContent.trim())"""
 PLAYS = "() => document.querySelectorAll('.frame-clip.is-playing').length"
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    made = Installation(tmp_path_factory.mktemp("library"))
-    made.start()
-    yield made
-    made.clear_away()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

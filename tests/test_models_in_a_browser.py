@@ -15,14 +15,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PATIENCE_MS = 120_000
 
 
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    made = Installation(tmp_path_factory.mktemp("models"))
-    made.start()
-    yield made
-    made.clear_away()
-
-
 @pytest.fixture
 def page(installation: Installation) -> Iterator[Page]:
     """An administrator's, who has just come in for the first time. Nothing may complain on its console."""

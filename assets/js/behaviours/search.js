@@ -8,6 +8,8 @@ const store = `seen-${me}`;
 const SEEN_MAX = 6;
 
 const options = () => [...(dialog?.querySelectorAll('[role="option"]') ?? [])];
+let isAsked = false; // what is typed has not been answered yet
+let isEntered = false; // and Enter was pressed meanwhile: the first result is opened when it comes
 const active = () => document.getElementById(field.getAttribute("aria-activedescendant") ?? "");
 
 function choose(option) {
@@ -63,6 +65,9 @@ function shown() {
   if (group) showSeen(group);
   field.setAttribute("aria-expanded", String(options().length > 0));
   choose(list.dataset.q ? options()[0] : null);
+  isAsked = list.dataset.q !== field.value.trim().split(/\s+/).join(" "); // as the server writes it
+  if (!isAsked && isEntered) active()?.click();
+  isEntered &&= isAsked;
   const count = Number(list.dataset.total);
   const words = count === 1 ? "1 result" : count ? `${count.toLocaleString("en")} results` : "Nothing found";
   document.getElementById("search-said").textContent = list.dataset.q ? `${words} for ${list.dataset.q}` : "";
@@ -80,7 +85,10 @@ field?.addEventListener("keydown", (event) => {
     event.preventDefault();
     if (options().length) step(moves[event.key]);
   }
-  if (event.key === "Enter" && active()) {
+  if (event.key === "Enter" && isAsked) {
+    event.preventDefault();
+    isEntered = true;
+  } else if (event.key === "Enter" && active()) {
     event.preventDefault();
     if (event.ctrlKey || event.metaKey) window.open(active().href);
     else active().click();
@@ -93,9 +101,15 @@ field?.addEventListener("keydown", (event) => {
   }
 });
 field?.addEventListener("input", address);
+field?.addEventListener("input", () => {
+  choose(null); // what was chosen is no answer to this
+  isAsked = true;
+  isEntered = false;
+});
 field?.addEventListener("focus", () => field.select()); // what was looked for last is typed over, or gone on with
 dialog?.addEventListener("htmx:after:swap", shown);
 dialog?.addEventListener("htmx:error", () => {
+  isAsked = isEntered = false;
   document.getElementById("search-found").innerHTML = '<p class="search-none muted">NOVAI did not answer. Type on, or try again in a moment.</p>';
 });
 addEventListener("pagehide", () => dialog?.close()); // whoever comes back finds the page
