@@ -14,8 +14,8 @@ SIZES = {"1440": (1440, 900), "768": (768, 1024), "390": (390, 844)}
 THEMES = ("dark", "light")
 CHROMIUM = "/usr/bin/chromium"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-# The sum of the shifts of a page that nobody has touched; Core Web Vitals calls 0.1 good.
-SHIFT_MAX = 0.05
+# The sum of the shifts of a page that nobody has touched: what Core Web Vitals calls good.
+SHIFT_MAX = 0.1
 PATIENCE_MS = 60_000  # the other tests are running too
 WATCH = """
     window.seen = {shift: 0, refused: []};

@@ -28,9 +28,23 @@ def visit(installation: Installation, browser: Browser) -> Iterator[Page]:
     page.context.close()
 
 
+def begin(page: Page, installation: Installation, folder: Path) -> None:
+    """An administrator with two clips, made in whatever way is quickest."""
+    for label, text in (("Name", "Ada"), ("E-mail", "ada@example.com"), ("Password", "correct horse battery")):
+        page.get_by_label(label).fill(text)
+    page.locator("main form button").first.click()
+    page.goto(f"{installation.url}/videos")
+    clips = [media.b_frames(folder / "beach.mp4"), media.b_frames(folder / "beach two.mp4", frames=45)]
+    page.locator("#upload-files").set_input_files([str(clip) for clip in clips])
+    page.locator(".tile .frame-img").nth(1).wait_for()
+    page.goto(installation.url, wait_until="networkidle")
+
+
 @pytest.fixture
-def page(visit: Page, installation: Installation) -> Page:
+def page(visit: Page, installation: Installation, tmp_path: Path) -> Page:
     visit.goto(f"{installation.url}/", wait_until="networkidle")
+    if visit.get_by_label("Name").count():  # another process walks the main path
+        begin(visit, installation, tmp_path)
     return visit
 
 
